@@ -1,0 +1,1 @@
+"""File formats of the field, in bytes and numpy: no torch, no mxnet."""
