@@ -1,0 +1,345 @@
+"""The schema of a recipe: every setting, its default and its meaning live here and only here.
+
+A recipe is a list of stages; a stage trains one network. A stage may point at another stage's
+result, or at a file, as its teacher, as the source of its classifier, or as its starting weights.
+"""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from facekd.errors import FacekdError, did_you_mean
+from facekd.yaml_reader import Document, KeyPath, parse_value, read_document
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Synthetic(_Strict):
+    """How many faces `data: synthetic` draws."""
+
+    identities: Annotated[int, Field(ge=2)] = 300
+    images_per_identity: Positive = 20
+    seed: int = 0
+
+
+class Data(_Strict):
+    """Training images: `synthetic`, a `.rec` file, or a folder of `name/*.jpg`."""
+
+    source: str = Field("synthetic", description="synthetic, a .rec file, or an image folder")
+    synthetic: Synthetic = Synthetic()
+    min_images: Positive = Field(1, description="leave out people with fewer images")
+    max_identities: Positive | None = Field(None, description="keep only the first so many people")
+    exclude: str | None = Field(None, description="file of identity names or record ids, one a line")
+    holdout: Annotated[int, Field(ge=0)] = Field(
+        0, description="people held back from training, as the verification set `holdout`"
+    )
+    holdout_seed: int = 0
+    flip: bool = Field(True, description="mirror every second image at random")
+    on_bad_record: Literal["error", "skip"] = "error"
+    max_bad: Fraction = Field(0.01, description="with skip: stop above this fraction of bad records")
+    workers: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="loader processes; default: all cores but one, 0 on two cores or fewer"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
+class Network(_Strict):
+    """The network of a stage."""
+
+    backbone: str = "mobilefacenet"
+    embedding_dim: Positive = 512
+    input_size: Positive = 112
+    args: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="further arguments of the backbone, such as width: 0.5"
+    )
+
+
+class Teacher(_Strict):
+    """Where a stage's teacher comes from."""
+
+    model: str = Field(description="a stage of this recipe, a .pt, .params or .onnx file")
+    head: str = Field(
+        "auto",
+        description="auto: the classifier saved beside the model, else class means of its "
+        "embeddings; rebuild: always class means; or a .head.safetensors file",
+    )
+    input_range: tuple[float, float] | None = Field(
+        None, description="what the network expects pixels 0..255 to become; stated for .onnx"
+    )
+    channels: Literal["rgb", "bgr"] = "rgb"
+    cache: Literal["auto", "never"] = Field(
+        "auto", description="auto: embed every image and its mirror image once; never: every step"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _onnx_states_its_range(self) -> "Teacher":
+        if self.model.lower().endswith(".onnx") and self.input_range is None:
+            raise ValueError(
+                "an .onnx teacher needs input_range: [0, 255] where the graph normalises by "
+                "itself, [-1, 1] for insightface's other files"
+            )
+        return self
+
+
+class Head(_Strict):
+    """A classifier taken from elsewhere instead of a random one."""
+
+    source: str = Field(description="a stage of this recipe, or a .head.safetensors file")
+    frozen: bool = Field(True, description="keep it as it is (SH-KD's teacher) or train it on")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
+class Optimizer(_Strict):
+    """SGD or AdamW."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: NonNegative = 0.1
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    weight_decay: NonNegative = 5e-4
+    decay_all: bool = Field(False, description="decay batch norm, PReLU and biases too")
+    clip_norm: NonNegative = Field(5.0, description="largest gradient norm; 0: no clipping")
+
+
+class Schedule(_Strict):
+    """Learning rate over the run: linear warm-up, then a decay."""
+
+    epochs: Annotated[float, Field(gt=0)] = 20
+    warmup_epochs: NonNegative = 0.0
+    decay: Literal["cosine", "polynomial", "steps", "none"] = "polynomial"
+    power: NonNegative = Field(1.0, description="of the polynomial; 1 falls linearly to zero")
+    milestones: tuple[NonNegative, ...] = Field((), description="epochs at which steps happen")
+    gamma: Fraction = 0.1
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Schedule":
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs} must be below epochs {self.epochs}")
+        if self.decay == "steps" and not self.milestones:
+            raise ValueError("decay: steps needs milestones, such as [8, 14, 20]")
+        return self
+
+
+class Validation(_Strict):
+    """Verification sets looked at during training."""
+
+    benches: tuple[str, ...] = Field(
+        (), description="holdout, synthetic, a .bin file, or the name of one in FACEKD_DATA"
+    )
+    pairs: Positive = Field(6000, description="pairs drawn from `holdout`")
+    every: Annotated[float, Field(gt=0)] = Field(1.0, description="epochs between two looks")
+
+
+class Stage(_Strict):
+    """One network's training."""
+
+    data: Data | None = Field(None, description="default: the recipe's own data")
+    model: Network = Network()
+    start_from: str | None = Field(None, description="weights: a stage, .pt or .params file")
+    teacher: Teacher | None = None
+    head: Head | None = None
+    loss: str | dict[str, Any] | list[dict[str, Any]] = "arcface"
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: bool = True
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    validation: Validation = Validation()
+    checkpoint_minutes: NonNegative = Field(10.0, description="between two saves within an epoch")
+    seed: int | None = Field(None, description="default: the recipe's own seed")
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _switches(cls, value: Any) -> Any:
+        return _words_to_bools(value)
+
+
+class Recipe(_Strict):
+    """A whole recipe, resolved: `common` is merged into the stages before it is checked."""
+
+    format: Literal[1] = 1
+    description: str = ""
+    output: str = Field("", description="the run folder; default: runs/<recipe name>")
+    cache_dir: str = Field("", description="teacher embeddings; default: <output>/cache")
+    seed: int = 0
+    data: Data = Data()
+    stages: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], Stage] = Field(
+        min_length=1
+    )
+
+    @model_validator(mode="after")
+    def _references(self) -> "Recipe":
+        earlier: list[str] = []
+        for name, stage in self.stages.items():
+            for what, source in (
+                ("teacher", stage.teacher.model if stage.teacher else None),
+                ("head", stage.head.source if stage.head else None),
+                ("start_from", stage.start_from),
+            ):
+                if source is not None and not is_file(source) and source not in earlier:
+                    raise ValueError(
+                        f"stages.{name}.{what}: {source!r} is neither a file (.pt, .onnx, "
+                        f".params, .safetensors) nor a stage that stands earlier"
+                        + (f"; {did_you_mean(source, earlier)}" if earlier else "")
+                    )
+            earlier.append(name)
+        return self
+
+
+def is_file(source: str) -> bool:
+    """Whether a teacher, head or start_from names a file (by its ending) and not a stage."""
+    return Path(source).suffix in {".pt", ".pth", ".onnx", ".params", ".safetensors"}
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name -> file of the recipes that come with facekd."""
+    folder = Path(str(resources.files("facekd.recipes")))
+    return {p.stem: p for p in sorted(folder.glob("*.yaml"))}
+
+
+def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        source: A YAML file, or the name of a shipped recipe.
+        overrides: `key.path=value` settings that win over the file.
+
+    Raises:
+        FacekdError: Any mistake in it: file, line, what was found and the near key.
+    """
+    path = Path(source)
+    if not path.is_file():
+        shipped = shipped_recipes()
+        if source not in shipped:
+            hint = did_you_mean(source, shipped)
+            raise FacekdError(f"no recipe file {source!r}, and none shipped of that name; {hint}")
+        path = shipped[source]
+    document = read_document(path)
+    if not isinstance(document.data, dict):
+        raise FacekdError(f"{document.name}: a recipe is a mapping of keys, not a plain value.")
+    raw = dict(document.data)
+    for override in overrides:
+        _override(raw, override)
+    raw = _merge_common(raw, document)
+    raw.setdefault("output", f"runs/{path.stem}")
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise FacekdError(_first_mistake(error, document)) from error
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, found, text = override.partition("=")
+    if not found or not key:
+        raise FacekdError(f"{override!r} is not key.path=value, such as output=runs/new.")
+    *parents, last = key.split(".")
+    target = raw
+    for part in parents:
+        inner = target.get(part)
+        target[part] = dict(inner) if isinstance(inner, dict) else {}
+        target = target[part]
+    target[last] = parse_value(text)
+
+
+def _merge_common(raw: dict[str, Any], document: Document) -> dict[str, Any]:
+    """Put the keys of `common:` under every stage that does not set them itself."""
+    common = raw.pop("common", None) or {}
+    stages = raw.get("stages")
+    if not isinstance(common, dict):
+        raise FacekdError(f"{document.where(('common',))}: common must be a mapping of settings.")
+    if isinstance(stages, dict):
+        raw["stages"] = {
+            name: _merged(common, stage) if isinstance(stage, dict) or stage is None else stage
+            for name, stage in stages.items()
+        }
+    return raw
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any] | None) -> dict[str, Any]:
+    result = dict(under)
+    for key, value in (over or {}).items():
+        below = result.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict) and key != "loss"
+        result[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _words_to_bools(value: Any) -> Any:
+    """`on` and `off` inside a loss, whose settings have no type here yet."""
+    if isinstance(value, dict):
+        return {k: _words_to_bools(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_words_to_bools(v) for v in value]
+    words = {"on": True, "yes": True, "off": False, "no": False}
+    return words.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _first_mistake(error: ValidationError, document: Document) -> str:
+    """One sentence for the first thing wrong: where, what, and the near key."""
+    details = error.errors()
+    first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
+    path = tuple(p for p in first["loc"] if p not in ("function-before", "function-after"))
+    more = f" ({len(details) - 1} more after it)" if len(details) > 1 else ""
+    dotted = ".".join(str(p) for p in path)
+    where = _where(path, document)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        return f"{where}: unknown key {dotted!r}; {did_you_mean(str(path[-1]), known)}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    found = first["input"]
+    shown = f", found {found!r}" if isinstance(found, str | int | float | bool) else ""
+    return f"{where}: {dotted + ': ' if dotted else ''}{message}{shown}.{more}"
+
+
+def _where(path: KeyPath, document: Document) -> str:
+    """A stage's key may come from `common`, so look there too."""
+    if len(path) > 2 and path[0] == "stages" and path not in document.lines:
+        shared = ("common", *path[2:])
+        if shared in document.lines:
+            return document.where(shared)
+    return document.where(path)
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    """The keys that the schema knows at a place of the recipe."""
+    model: type[BaseModel] = Recipe
+    for part in path:
+        if model is Recipe and part == "stages":
+            continue
+        if model is Recipe and part not in model.model_fields:
+            model = Stage
+            continue
+        model = _model_in(model.model_fields[str(part)].annotation) or model
+    extra = ["common"] if model is Recipe else []
+    return [*model.model_fields, *extra]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (_model_in(a) for a in getattr(annotation, "__args__", ()))
+    return next((m for m in inner if m is not None), None)
