@@ -1,0 +1,46 @@
+"""How sure a rate is, from the number of trials behind it."""
+
+import math
+
+from scipy.stats import beta, norm
+
+CONFIDENCE = 0.95
+
+
+def clopper_pearson(
+    successes: int, trials: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """The exact (Clopper-Pearson) interval for a binomial rate; never narrower than it says.
+
+    Lower end: the a/2 quantile of Beta(k, n-k+1); upper end: the 1-a/2 quantile of Beta(k+1, n-k).
+    Trials are taken as independent; pairs share people, so the truth is wider.
+    """
+    tail = (1 - confidence) / 2
+    k, n = successes, trials
+    low = float(beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
+    high = float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
+    return low, high
+
+
+def paired_difference(
+    gained: int, lost: int, trials: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Bonett and Price's (2012) adjusted Wald interval for a difference of paired proportions.
+
+    With p1 = (gained + 1) / (n + 2) and p2 = (lost + 1) / (n + 2):
+    (p1 - p2) +- z sqrt((p1 + p2 - (p1 - p2)^2) / (n + 2)), cut to [-1, 1]. The added half counts
+    keep it from collapsing to a point where the two never disagree.
+
+    Args:
+        gained: Trials where only the second succeeds.
+        lost: Trials where only the first succeeds.
+        trials: All trials n, agreements included.
+        confidence: Nominal coverage.
+
+    Returns:
+        The ends of the interval for (second - first).
+    """
+    p1, p2 = (gained + 1) / (trials + 2), (lost + 1) / (trials + 2)
+    middle = p1 - p2
+    half = float(norm.ppf((1 + confidence) / 2)) * math.sqrt((p1 + p2 - middle**2) / (trials + 2))
+    return max(-1.0, middle - half), min(1.0, middle + half)
