@@ -1,0 +1,73 @@
+"""Knowledge distillation on logits: KL between the teacher's softmax and the student's."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facekd.distill.settings import Positive
+from facekd.distill.term import TERMS, Form, Side, Step, Term
+from facekd.errors import FacekdError
+
+
+@TERMS.register("kd")
+class KD(Term):
+    """KL divergence between the teacher's and the student's softmax, times T squared.
+
+    T^2/B sum_i KL(p_t,i || p_i) with p_t = softmax(l(z_t; W_t)/T) (arXiv 1503.02531). With
+    `head: student`, p = softmax(l(z_s; W_s)/T), with `head: teacher`, p = softmax(l(z_s; W_t)/T):
+    the two parts of TH-KD's equation 1 (arXiv 2201.06945). Logits are margin-free scaled cosines,
+    or linear ones z W^T + b.
+
+    `logits: linear` is what the authors' code computes (HeadSharingKD, CIFAR-100): its `DistillKL`
+    is `head: student` and its `KDTH` is `head: teacher`, both with temperature 4.
+
+    Args:
+        head: Whose classifier reads the student's embeddings.
+        temperature: T. Scaled cosines are large: 4 still leaves a peaked teacher.
+        scale: What cosines are multiplied by (default 64).
+        logits: "cosine" or "linear" (with bias, and without scale).
+
+    Raises:
+        FacekdError: A scale is given with linear logits.
+    """
+
+    paper = "Hinton et al., arXiv 1503.02531; on the teacher's head: TH-KD, arXiv 2201.06945"
+
+    def __init__(
+        self,
+        head: Side = "student",
+        temperature: Positive = 4.0,
+        scale: Positive | None = None,
+        logits: Form = "cosine",
+    ) -> None:
+        super().__init__()
+        if logits == "linear" and scale is not None:
+            raise FacekdError("term 'kd': linear logits have no setting 'scale'; remove it.")
+        self.head: Side = head
+        self.temperature = temperature
+        self.scale = 64.0 if scale is None else scale
+        self.linear = logits == "linear"
+        self.needs = frozenset({"teacher_embeddings", "teacher_head", f"{head}_head"})
+
+    def forward(self, step: Step) -> Tensor:
+        """Mean over the batch: a scalar."""
+        student = self._log_probabilities(step, "student", self.head)
+        with torch.no_grad():
+            teacher = step.once(
+                ("teacher log-probabilities", self.linear, self.scale, self.temperature),
+                lambda: self._log_probabilities(step, "teacher", "teacher"),
+            )
+        if student.shape != teacher.shape:
+            raise FacekdError(
+                f"term 'kd': the student's head has {student.shape[1]} classes and the teacher's "
+                f"{teacher.shape[1]}; both need the same label map."
+            )
+        divergence = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+        return divergence * self.temperature**2
+
+    def _log_probabilities(self, step: Step, embeddings: Side, head: Side) -> Tensor:
+        if self.linear:
+            logits = step.logits(embeddings, head)
+        else:
+            logits = self.scale * step.cosines(embeddings, head)
+        return F.log_softmax(logits / self.temperature, dim=1)

@@ -1,0 +1,46 @@
+"""L2E: the squared distance between the two networks' embeddings."""
+
+from typing import Literal
+
+from torch import Tensor
+
+from facekd.distill.term import TERMS, Step, Term
+from facekd.errors import FacekdError
+from facekd.heads.classifier import unit
+
+
+@TERMS.register("l2e")
+class L2E(Term):
+    """Squared L2 distance between normalised student and teacher embeddings (the paper's KDE).
+
+    mean: 1/B sum_i || z_s,i/|z_s,i| - z_t,i/|z_t,i| ||^2, in [0, 4] (D of arXiv 2201.06945).
+    sum: without 1/B, as in the authors' code (HeadSharingKD, `KDE`), so that its pull grows with
+    the batch: their weight b at batch size B is the weight b x B of the mean.
+    The student's embeddings pass through the projector where the widths differ. The mean over
+    components that other codebases use (`mse_loss`) is this mean divided by the width.
+
+    Args:
+        reduction: "mean" or "sum" over the batch (over components it is always the sum).
+        normalize: Whether both sides are scaled to length 1 first.
+    """
+
+    paper = "L2E / KDE as in HeadSharingKD, arXiv 2201.06945"
+    needs = frozenset({"teacher_embeddings"})
+
+    def __init__(self, reduction: Literal["mean", "sum"] = "mean", normalize: bool = True) -> None:
+        super().__init__()
+        self.reduction = reduction
+        self.normalize = normalize
+
+    def forward(self, step: Step) -> Tensor:
+        """The distance over the batch: a scalar."""
+        student, teacher = step.projected, step.teacher.detach()
+        if student.shape != teacher.shape:
+            raise FacekdError(
+                f"term 'l2e': the student's embeddings are {student.shape[1]} wide and the "
+                f"teacher's {teacher.shape[1]}; put a projector between them."
+            )
+        if self.normalize:
+            student, teacher = unit(student), unit(teacher)
+        distances = (student - teacher).square().sum(dim=1)
+        return distances.mean() if self.reduction == "mean" else distances.sum()

@@ -1,0 +1,179 @@
+"""What a loss is made of: the step's data, the term that reads it, and terms from a recipe."""
+
+import inspect
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from facekd.distill.settings import NotNegative, check_settings, check_value
+from facekd.errors import FacekdError
+from facekd.heads.classifier import Classifier
+from facekd.registry import Registry
+
+Side = Literal["student", "teacher"]
+Form = Literal["cosine", "linear"]
+
+
+@dataclass
+class Step:
+    """One batch as the terms see it; what several terms need is computed once.
+
+    Attributes:
+        embeddings: (B, d_s) float32, the student's, with gradient.
+        labels: (B,) int64; -1 where the identity is unknown.
+        index: (B,) int64, stable sample index in the source.
+        teacher_embeddings: (B, d_t) float32 without gradient, or None.
+        student_head: The student's classifier, or None.
+        teacher_head: The teacher's frozen classifier, or None.
+        projector: d_s -> d_t, where the widths differ.
+    """
+
+    embeddings: Tensor
+    labels: Tensor
+    index: Tensor
+    teacher_embeddings: Tensor | None = None
+    student_head: Classifier | None = None
+    teacher_head: Classifier | None = None
+    projector: nn.Module | None = None
+    _made: dict[Hashable, Tensor] = field(default_factory=dict, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """The tensor under `key`, made on first use and shared by all terms of this step."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    @property
+    def projected(self) -> Tensor:
+        """Student embeddings in the teacher's width, (B, d_t): through the projector if any."""
+        if self.projector is None:
+            return self.embeddings
+        projector = self.projector
+        return self.once("projected", lambda: projector(self.embeddings))
+
+    @property
+    def teacher(self) -> Tensor:
+        """The teacher's embeddings, (B, d_t).
+
+        Raises:
+            FacekdError: This step has none.
+        """
+        if self.teacher_embeddings is None:
+            raise FacekdError("the loss needs a teacher's embeddings, and this step has none.")
+        return self.teacher_embeddings
+
+    def head(self, side: Side) -> Classifier:
+        """The student's or the teacher's classifier.
+
+        Raises:
+            FacekdError: This step has none.
+        """
+        head = self.student_head if side == "student" else self.teacher_head
+        if head is None:
+            raise FacekdError(f"the loss needs a {side} head, and this step has none.")
+        return head
+
+    def cosines(self, embeddings: Side, head: Side) -> Tensor:
+        """Cosines of one side's embeddings under one side's head, (B, C), no margin, no scale.
+
+        Student embeddings meet the teacher's head through the projector.
+
+        Raises:
+            FacekdError: The head is missing, or the widths differ.
+        """
+        return self.once(
+            ("cosines", embeddings, head),
+            lambda: self.head(head).cosines(self._read(embeddings, head)),
+        )
+
+    def logits(self, embeddings: Side, head: Side) -> Tensor:
+        """Linear logits (with bias) of one side's embeddings under one side's head, (B, C).
+
+        Raises:
+            FacekdError: The head is missing, or the widths differ.
+        """
+        return self.once(
+            ("logits", embeddings, head),
+            lambda: self.head(head).logits(self._read(embeddings, head)),
+        )
+
+    def _read(self, embeddings: Side, head: Side) -> Tensor:
+        if embeddings == "teacher":
+            return self.teacher
+        return self.embeddings if head == "student" else self.projected
+
+
+class Term(nn.Module):
+    """One summand of a loss. A new method is one subclass in one file, registered in `TERMS`.
+
+    `__init__` takes keyword settings that all have defaults; their type hints are checked when a
+    recipe is read. Parameters join the optimizer, buffers the checkpoint.
+
+    Attributes:
+        paper: Where the method comes from.
+        needs: What the trainer must provide, among "labels", "index", "student_head",
+            "teacher_head", "teacher_embeddings"; set by `__init__` where it depends on settings.
+        linear: Whether it reads linear logits, for which a student's head wants a bias.
+    """
+
+    paper: ClassVar[str] = ""
+    needs: frozenset[str] = frozenset()
+    linear: bool = False
+
+    def forward(self, step: Step) -> Tensor:
+        """The term's value on one batch: a scalar with gradient."""
+        raise NotImplementedError
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of the class's docstring."""
+        return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+TERMS: Registry[type[Term]] = Registry("term")
+
+BuiltTerm = tuple[str, float, Term]
+
+
+def build_terms(specs: list[dict[str, Any]]) -> list[BuiltTerm]:
+    """Build the terms that a recipe lists.
+
+    Args:
+        specs: Each {"term": registered name, "weight": >= 0 (default 1), "name": optional,
+            **settings}. A weight of zero computes and reports the term without training on it.
+
+    Returns:
+        (name, weight, term) in the order given. The default name is the term's own, with
+        "_teacher" behind it when it reads the teacher's head.
+
+    Raises:
+        FacekdError: No terms; an unknown term or setting, a wrong value, or a name used twice.
+    """
+    if not specs:
+        raise FacekdError("a loss needs at least one term, and this one lists none.")
+    built = [_build_term(spec) for spec in specs]
+    names = [name for name, _, _ in built]
+    for name in names:
+        if names.count(name) > 1:
+            raise FacekdError(
+                f"the loss has {names.count(name)} terms named {name!r}; "
+                "give each a `name:` of its own."
+            )
+    return built
+
+
+def _build_term(spec: dict[str, Any]) -> BuiltTerm:
+    settings = dict(spec)
+    kind = settings.pop("term", None)
+    if not isinstance(kind, str):
+        raise FacekdError(f"a term of the loss must say which (`term: NAME`), found {spec!r}.")
+    kind = TERMS.canonical(kind)
+    weight = settings.pop("weight", 1.0)
+    check_value(f"term {kind!r}: weight", NotNegative, weight)
+    name = settings.pop("name", kind + ("_teacher" if settings.get("head") == "teacher" else ""))
+    if not isinstance(name, str) or not name.isidentifier():
+        raise FacekdError(f"term {kind!r}: name must be letters, digits and _, found {name!r}.")
+    check_settings(f"term {kind!r}", TERMS[kind], settings)
+    return name, float(weight), TERMS[kind](**settings)

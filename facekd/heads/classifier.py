@@ -1,0 +1,184 @@
+"""A classifier over identities: one weight row a class, read as cosines or as linear logits."""
+
+from pathlib import Path
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from facekd.errors import FacekdError
+from facekd.files import atomic_path
+
+HEAD_FORMAT = "1"
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Rows divided by their length; a zero row stays zero, with a bounded gradient.
+
+    Args:
+        vectors: (n, d), floating point; narrower than float32 is computed in float32.
+
+    Returns:
+        (n, d), float32 or float64, rows of length 1 (or shorter, below a length of 1e-6).
+    """
+    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    return F.normalize(wide, dim=1, eps=1e-6)
+
+
+class Classifier(nn.Module):
+    """The head that turns embeddings into one number a class, always in float32.
+
+    Args:
+        num_classes: Number of identities C, >= 1.
+        embedding_dim: Width d of the embeddings it reads, >= 1.
+        bias: Whether linear logits have a bias (cosines never do).
+
+    Attributes:
+        weight: (C, d), drawn from N(0, 0.01) (standard deviation).
+        bias: (C,) zeros, or None.
+    """
+
+    def __init__(self, num_classes: int, embedding_dim: int, bias: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim).normal_(0.0, 0.01))
+        self.bias = nn.Parameter(torch.zeros(num_classes)) if bias else None
+
+    @classmethod
+    def from_weight(cls, weight: Tensor, bias: Tensor | None = None, frozen: bool = True) -> Self:
+        """A classifier with given numbers, copied: an imported head, or class means.
+
+        Args:
+            weight: (C, d), finite.
+            bias: (C,) or None.
+            frozen: Whether it is kept as it is (a teacher's head) or goes on learning.
+
+        Raises:
+            FacekdError: The shapes do not fit together, or a number is not finite.
+        """
+        if weight.ndim != 2 or 0 in weight.shape:
+            raise FacekdError(
+                f"a head's weight must be (classes, embedding width), found {tuple(weight.shape)}."
+            )
+        if bias is not None and bias.shape != weight.shape[:1]:
+            raise FacekdError(
+                f"a head with {weight.shape[0]} classes needs that many biases, "
+                f"found {tuple(bias.shape)}."
+            )
+        if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
+            raise FacekdError("a head's weight or bias holds NaN or infinity; make the head again.")
+        head = cls(weight.shape[0], weight.shape[1], bias=bias is not None)
+        head = head.to(weight.device)
+        with torch.no_grad():
+            head.weight.copy_(weight)
+            if head.bias is not None and bias is not None:
+                head.bias.copy_(bias)
+        return head.freeze() if frozen else head
+
+    @property
+    def num_classes(self) -> int:
+        """Number of identities C."""
+        return self.weight.shape[0]
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width d of the embeddings it reads."""
+        return self.weight.shape[1]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it never learns."""
+        return not self.weight.requires_grad
+
+    def freeze(self) -> Self:
+        """Keep weight and bias as they are: no gradient, so no optimizer and no weight decay."""
+        self.requires_grad_(False)
+        return self
+
+    def cosines(self, embeddings: Tensor) -> Tensor:
+        """Cosines between embeddings and class vectors, computed in float32 under any autocast.
+
+        Args:
+            embeddings: (B, d) floating point, of any length.
+
+        Returns:
+            (B, C) float32 (float64 when both sides are), in [-1, 1] up to rounding; 0 for a row
+            of length zero on either side.
+        """
+        self._check_width(embeddings)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return F.linear(unit(embeddings), unit(self.weight))
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Linear logits z W^T + b, computed in float32 under any autocast.
+
+        Args:
+            embeddings: (B, d) floating point.
+
+        Returns:
+            (B, C) float32 (float64 when both sides are).
+        """
+        self._check_width(embeddings)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            wide = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+            return F.linear(wide, self.weight, self.bias)
+
+    def _check_width(self, embeddings: Tensor) -> None:
+        if embeddings.shape[1] != self.embedding_dim:
+            raise FacekdError(
+                f"a head for {self.embedding_dim}-wide embeddings was given "
+                f"{embeddings.shape[1]}-wide ones; build the network with "
+                f"embedding_dim {self.embedding_dim}, or put a projector between them."
+            )
+
+
+def save_head(path: str | Path, classifier: Classifier, label_map_hash: str) -> None:
+    """Write a head file (safetensors, format 1) that remembers the label map it belongs to.
+
+    Args:
+        path: File to write; it appears whole or not at all.
+        classifier: The head.
+        label_map_hash: Hash of the label map that gives its rows their meaning.
+
+    Raises:
+        FacekdError: The file cannot be written.
+    """
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in classifier.state_dict().items()}
+    metadata = {"format": HEAD_FORMAT, "label_map": label_map_hash}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def load_head(path: str | Path, frozen: bool = True) -> tuple[Classifier, str]:
+    """Read a head file.
+
+    Args:
+        path: A file `save_head` wrote.
+        frozen: Whether the head is kept as it is, or goes on learning.
+
+    Returns:
+        The head, on the CPU, and the hash of its label map.
+
+    Raises:
+        FacekdError: No such file, not a head file, another format, or numbers that make no head.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise FacekdError(f"cannot read the head file {path}: {error}.") from error
+    if metadata.get("format") != HEAD_FORMAT or "label_map" not in metadata:
+        raise FacekdError(
+            f"{path} is not a head file of format {HEAD_FORMAT} (its metadata: {metadata}); "
+            "use a head that facekd-train saved."
+        )
+    if not {"weight"} <= tensors.keys() <= {"weight", "bias"}:
+        raise FacekdError(f"{path} should hold a weight and perhaps a bias, found {list(tensors)}.")
+    try:
+        head = Classifier.from_weight(tensors["weight"], tensors.get("bias"), frozen)
+    except FacekdError as error:
+        raise FacekdError(f"{path}: {error}") from error
+    return head, metadata["label_map"]
