@@ -1,0 +1,52 @@
+"""What the backbones share: the table of names, a float32 tail, and how large a network is."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from facekd.errors import FacekdError
+from facekd.registry import Registry
+
+STRIDE = 16  # every backbone here halves its input four times
+
+BACKBONES: Registry[Callable[..., nn.Module]] = Registry("backbone")
+
+
+def final_size(input_size: int) -> int:
+    """Side of the last feature map: 112 -> 7, 64 -> 4.
+
+    Raises:
+        FacekdError: The input is not a positive multiple of 16.
+    """
+    if input_size < STRIDE or input_size % STRIDE:
+        raise FacekdError(f"input_size {input_size} is not a multiple of {STRIDE} pixels.")
+    return input_size // STRIDE
+
+
+def in_float32(tail: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """Run the last layers in float32, whatever autocast does to the ones before."""
+    with torch.autocast(x.device.type, enabled=False):
+        return tail(x.float())
+
+
+def count(model: nn.Module, input_size: int) -> tuple[int, int]:
+    """Size and cost of a network.
+
+    Args:
+        model: A backbone: float32 (n, 3, s, s) -> (n, d).
+        input_size: s, pixels.
+
+    Returns:
+        Number of parameters (weights, batch-norm affine, PReLU slopes), and multiply-accumulates
+        of convolutions and linear layers for one image.
+    """
+    params = sum(p.numel() for p in model.parameters())
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, input_size, input_size, device=device))
+    model.train(training)
+    return params, counter.get_total_flops() // 2

@@ -1,0 +1,1 @@
+"""Teachers: networks in files of other software, their class centres, their cached embeddings."""

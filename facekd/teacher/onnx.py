@@ -1,0 +1,135 @@
+"""A face network in an ONNX file, run by onnxruntime."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from facekd.embedder import BATCH, Array, embed_in_batches
+from facekd.errors import FacekdError
+from facekd.preprocess import Channels, Preprocess
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class OnnxEmbedder:
+    """An `Embedder` out of an ONNX file with one image input and an (n, d) first output.
+
+    Args:
+        path: The file.
+        input_range: What pixel values 0 and 255 become for the graph; None looks into it, as
+            insightface does: a subtraction and a multiplication among the first nodes mean that
+            the graph normalises and takes 0..255, else it is -1..1.
+        channels: Channel order of the graph's input.
+        device: "cpu", or "cuda" where onnxruntime was built for it.
+
+    Raises:
+        FacekdError: onnxruntime is not installed, the file cannot be read, or the graph takes
+            something else than square NCHW images in batches of any size (or one by one).
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        input_range: tuple[float, float] | None = None,
+        channels: Channels = "rgb",
+        *,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.path = Path(path)
+        self.name = self.path.stem
+        if not self.path.is_file():
+            raise FacekdError(f"{path} is not a file: give a network's .onnx file.")
+        try:
+            import onnx
+            import onnxruntime
+        except ImportError as error:
+            raise FacekdError(
+                f"{path} needs {error.name}, which is not installed: pip install facekd[onnx]."
+            ) from error
+        if input_range is None:
+            try:
+                graph = onnx.load(self.path, load_external_data=False).graph
+            except Exception as error:  # protobuf's own error class is not a public one
+                raise FacekdError(f"{path} is damaged or no ONNX file: fetch it again.") from error
+            input_range = (0.0, 255.0) if _normalizes(graph) else (-1.0, 1.0)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(self.path), providers=_providers(onnxruntime, torch.device(device))
+            )
+        except FacekdError:
+            raise
+        except Exception as error:  # likewise: onnxruntime's errors share no public base class
+            raise FacekdError(f"{path}: onnxruntime cannot run it ({error}).") from error
+        self._input, batch, size = self._image_input()
+        self._batch = 1 if batch == 1 else BATCH
+        self.preprocess = Preprocess(size, input_range, channels)
+        probe = self._run(torch.zeros(1, 3, size, size, dtype=torch.uint8), check=False)
+        if probe.ndim != 2:
+            raise FacekdError(
+                f"{path}: its first output has the shape {tuple(probe.shape)} for one image, "
+                "an embedding has (1, d)."
+            )
+        self.embedding_dim = int(probe.shape[1])
+
+    @overload
+    def embed(self, images: Array, flip: bool = False) -> npt.NDArray[np.float32]: ...
+    @overload
+    def embed(self, images: torch.Tensor, flip: bool = False) -> torch.Tensor: ...
+    def embed(
+        self, images: Array | torch.Tensor, flip: bool = False
+    ) -> npt.NDArray[np.float32] | torch.Tensor:
+        """See `facekd.embedder.Embedder.embed`."""
+        return embed_in_batches(
+            images,
+            self._run,
+            size=self.preprocess.input_size,
+            embedding_dim=self.embedding_dim,
+            flip=flip,
+            batch=self._batch,
+        )
+
+    def _run(self, pixels: torch.Tensor, check: bool = True) -> torch.Tensor:
+        values = self.preprocess.normalize(pixels).contiguous().cpu().numpy()
+        (out,) = self._session.run([self._session.get_outputs()[0].name], {self._input: values})
+        return torch.from_numpy(out).float().to(pixels.device)
+
+    def _image_input(self) -> tuple[str, int | None, int]:
+        """The input's name, its fixed batch size if any, and the side of its image."""
+        inputs = self._session.get_inputs()
+        shape = inputs[0].shape if len(inputs) == 1 else None
+        match shape:
+            case [batch, 3, int(height), int(width)] if height == width and (
+                not isinstance(batch, int) or batch == 1
+            ):
+                return inputs[0].name, batch if isinstance(batch, int) else None, height
+        found = ", ".join(f"{i.name} {i.shape}" for i in inputs)
+        raise FacekdError(
+            f"{self.path}: its inputs are {found}; a face network takes one image input "
+            "[n or 1, 3, s, s]."
+        )
+
+
+def _normalizes(graph: "onnx.GraphProto") -> bool:
+    """Insightface's rule, by node name, and by operation where nodes have no names."""
+    first = graph.node[:8]
+    subtracts = any(n.op_type == "Sub" or n.name.startswith(("Sub", "_minus")) for n in first)
+    multiplies = any(n.op_type == "Mul" or n.name.startswith(("Mul", "_mul")) for n in first)
+    return subtracts and multiplies
+
+
+def _providers(onnxruntime: Any, device: torch.device) -> list[str]:
+    if device.type == "cpu":
+        return ["CPUExecutionProvider"]
+    if (
+        device.type != "cuda"
+        or "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
+    ):
+        raise FacekdError(
+            f"onnxruntime cannot run on {device.type!r} here: use the device 'cpu', or install "
+            "onnxruntime-gpu for 'cuda'."
+        )
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
