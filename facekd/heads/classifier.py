@@ -70,7 +70,7 @@ class Classifier(nn.Module):
         if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
             raise FacekdError("a head's weight or bias holds NaN or infinity; make the head again.")
         head = cls(weight.shape[0], weight.shape[1], bias=bias is not None)
-        head = head.to(weight.device)
+        head = head.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
         with torch.no_grad():
             head.weight.copy_(weight)
             if head.bias is not None and bias is not None:

@@ -97,7 +97,7 @@ def combined(
     column = labels.clamp_min(0).unsqueeze(1)
     plain = cosines.gather(1, column)
     with torch.no_grad():
-        value, slope = _target(plain, m1, m2)
+        value, slope = _target(plain.detach(), m1, m2)
         if straight_through:
             slope = torch.ones_like(slope)
     # The bracket is zero: the value is exactly `value - m3`, the gradient exactly `slope`.
