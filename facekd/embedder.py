@@ -92,5 +92,5 @@ def as_nchw(images: Array | torch.Tensor, size: int) -> torch.Tensor:
             f"(n, 3, {size}, {size}); align and resize them first."
         )
     if isinstance(images, np.ndarray):
-        images = torch.from_numpy(np.ascontiguousarray(images))
+        images = torch.from_numpy(np.require(images, requirements=["C", "W"]))
     return images if shape[1] == 3 else images.permute(0, 3, 1, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -16,8 +15,8 @@ from facekd.backbones import BACKBONES, create_backbone
 from facekd.backbones.import_weights import check_state, read_weights
 from facekd.embedder import Array, embed_in_batches
 from facekd.errors import FacekdError
-from facekd.files import atomic_path
 from facekd.preprocess import Channels, Preprocess
+from facekd.torchfile import read_torch, write_torch
 
 if TYPE_CHECKING:
     from facekd.embedder import Embedder
@@ -68,7 +67,7 @@ class FaceModel(nn.Module):
             input_size: Side of the input, a multiple of 16 pixels.
             input_range: What pixel values 0 and 255 become.
             channels: Channel order of the backbone's input.
-            **kwargs: The backbone's own arguments (`width`, `bn_eps`).
+            **kwargs: The backbone's own arguments (`width`, `bn_eps`, `affine`).
 
         Raises:
             FacekdError: No such backbone, or a value that does not fit.
@@ -132,11 +131,9 @@ class FaceModel(nn.Module):
             FacekdError: An extra of another type, or the file cannot be written.
         """
         description = self.description | extra | {"facekd_version": __version__}
-        _check_plain(description, "description")
         state = {key: value.cpu() for key, value in self.backbone.state_dict().items()}
         content = {"format": FORMAT, "description": description, "state_dict": state}
-        with atomic_path(path) as temporary:
-            torch.save(content, temporary)
+        write_torch(path, content)
 
     @classmethod
     def load(cls, path: str | Path) -> FaceModel:
@@ -146,8 +143,8 @@ class FaceModel(nn.Module):
             FacekdError: The file cannot be read, holds anything but plain values and tensors, is
                 of another format, or its weights are not its network's.
         """
-        path = Path(path)
-        content = _read_torch(path)
+        path = _existing(path)
+        content = read_torch(path)
         if not (isinstance(content, dict) and "format" in content):
             raise FacekdError(
                 f"{path} is not a facekd model (it has no format number); other networks' weights "
@@ -156,16 +153,6 @@ class FaceModel(nn.Module):
         return _from_content(content, path)
 
 
-@overload
-def load_model(path: str | Path) -> Embedder: ...
-@overload
-def load_model(
-    path: str | Path,
-    *,
-    input_range: tuple[float, float] | None = None,
-    channels: Channels = "rgb",
-    device: str | torch.device = "cpu",
-) -> Embedder: ...
 def load_model(
     path: str | Path,
     *,
@@ -195,49 +182,34 @@ def load_model(
     Raises:
         FacekdError: The file cannot be read or its network is not known.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FacekdError(f"{path} is not a file: give a network's {', '.join(SUFFIXES)} file.")
+    path = _existing(path)
     if path.suffix == ".onnx":
         from facekd.teacher.onnx import OnnxEmbedder
 
         return OnnxEmbedder(path, input_range, channels, device=device)
-    if path.suffix not in SUFFIXES:
-        raise FacekdError(f"{path} has no suffix of a network's file ({', '.join(SUFFIXES)}).")
-    content = _read_torch(path) if path.suffix in TORCH_SUFFIXES else None
+    content = read_torch(path) if path.suffix in TORCH_SUFFIXES else None
     if isinstance(content, dict) and "format" in content:
         model = _from_content(content, path)
-        if input_range not in (None, model.preprocess.input_range) or (
-            channels not in ("rgb", model.preprocess.channels)
-        ):
+        own = model.preprocess
+        if input_range not in (None, own.input_range) or channels not in ("rgb", own.channels):
             raise FacekdError(
-                f"{path} says itself that its input is {model.preprocess}: "
-                "leave input_range and channels out."
+                f"{path} says itself what its input is ({own.input_range}, {own.channels}); leave "
+                "input_range and channels out."
             )
     else:
-        model = _import(path, content, input_range, channels)
-    return model.eval().to(device)
-
-
-def _import(
-    path: Path, content: object, input_range: tuple[float, float] | None, channels: Channels
-) -> FaceModel:
-    """A FaceModel from other software's weights."""
-    weights = read_weights(path, content)
-    with torch.device("meta"):
-        model = FaceModel.create(
-            weights.name,
-            weights.embedding_dim,
-            weights.input_size,
+        weights = read_weights(path, content)
+        model = _build(
+            path,
+            weights.state,
+            name=weights.name,
+            embedding_dim=weights.embedding_dim,
+            input_size=weights.input_size,
             input_range=input_range or weights.input_range,
             channels=channels,
             **weights.kwargs,
         )
-    check_state(model.backbone, weights.state, f"{path}")
-    model.backbone.load_state_dict(weights.state, assign=True)
-    model.description["imported_from"] = weights.source
-    model.name = path.stem
-    return model
+        model.description["imported_from"] = weights.source
+    return model.eval().to(device)
 
 
 def _from_content(content: dict[str, Any], path: Path) -> FaceModel:
@@ -249,59 +221,47 @@ def _from_content(content: dict[str, Any], path: Path) -> FaceModel:
         )
     try:
         description, state = content["description"], content["state_dict"]
-        numbers = description["preprocess"]
+        backbone, numbers = description["backbone"], description["preprocess"]
         lo, hi = numbers["input_range"]
-        # on "meta" nothing is allocated or drawn: the weights come from the file
-        with torch.device("meta"):
-            model = FaceModel.create(
-                description["backbone"]["name"],
-                description["embedding_dim"],
-                numbers["input_size"],
-                input_range=(lo, hi),
-                channels=numbers["channels"],
-                **description["backbone"]["kwargs"],
-            )
-    except (KeyError, TypeError, ValueError) as error:
+        model = _build(
+            path,
+            state,
+            name=backbone["name"],
+            embedding_dim=description["embedding_dim"],
+            input_size=numbers["input_size"],
+            input_range=(lo, hi),
+            channels=numbers["channels"],
+            **backbone["kwargs"],
+        )
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise FacekdError(
             f"{path}: its description is incomplete or wrong ({error!r}); export the model again."
         ) from error
+    model.description = description
+    return model
+
+
+def _build(path: Path, state: dict[str, torch.Tensor], **arguments: Any) -> FaceModel:
+    """A FaceModel around weights; nothing is drawn at random or allocated twice."""
+    try:
+        with torch.device("meta"):
+            model = FaceModel.create(**arguments)
+        check_state(model.backbone, state)
     except FacekdError as error:
         raise FacekdError(f"{path}: {error}") from error
-    check_state(model.backbone, state, f"{path}")
     model.backbone.load_state_dict(state, assign=True)
-    model.description = description
     model.name = path.stem
     return model
 
 
-def _read_torch(path: Path) -> object:
-    """What a torch file holds, as long as that is plain values and tensors."""
+def _existing(path: str | Path) -> Path:
+    """The path of a file with a suffix known here."""
+    path = Path(path)
+    known = ", ".join(SUFFIXES)
+    if not path.exists():
+        raise FacekdError(f"{path} does not exist: give a network's file ({known}).")
     if not path.is_file():
-        raise FacekdError(f"{path} is not a file: give a network's {', '.join(SUFFIXES)} file.")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise FacekdError(
-            f"{path} holds objects or code, not only weights, and was not opened further: save its "
-            "state_dict() alone."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
-        raise FacekdError(
-            f"{path} ({path.stat().st_size} bytes) is damaged or no torch file: fetch it again."
-        ) from error
-
-
-def _check_plain(value: object, where: str) -> None:
-    """Refuse what `torch.load(weights_only=True)` would not give back."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str | int):
-                raise FacekdError(f"{where} has the key {key!r}: use strings.")
-            _check_plain(item, f"{where}[{key!r}]")
-    elif isinstance(value, list | tuple):
-        for i, item in enumerate(value):
-            _check_plain(item, f"{where}[{i}]")
-    elif value is not None and type(value) not in (bool, int, float, str):
-        raise FacekdError(
-            f"{where} is a {type(value).__name__}: a model's file holds plain values."
-        )
+        raise FacekdError(f"{path} is a folder: give a network's file ({known}).")
+    if path.suffix not in SUFFIXES:
+        raise FacekdError(f"{path} has no suffix of a network's file ({known}).")
+    return path

@@ -21,7 +21,7 @@ def create_backbone(
         name: A name or alias in `BACKBONES`.
         embedding_dim: Width of the output.
         input_size: Side of the square input, a multiple of 16 pixels.
-        **kwargs: What the network takes besides (`width`, `bn_eps`).
+        **kwargs: What the network takes besides (`width`, `bn_eps`, `affine`).
 
     Returns:
         A module: normalised float32 (n, 3, input_size, input_size) -> (n, embedding_dim).
@@ -37,4 +37,6 @@ def create_backbone(
             raise FacekdError(f"backbone {name!r} has no argument {key!r}; {hint}")
     if embedding_dim < 1:
         raise FacekdError(f"embedding_dim {embedding_dim} is not a width: give at least 1.")
+    if not 0 < kwargs.get("bn_eps", 1e-5) < 1:
+        raise FacekdError(f"bn_eps {kwargs['bn_eps']} is not between 0 and 1; 1e-5 is usual.")
     return build(embedding_dim=embedding_dim, input_size=input_size, **kwargs)

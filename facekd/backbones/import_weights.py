@@ -1,8 +1,7 @@
 """Other software's weights: which of our networks they belong to, and under which names."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,10 @@ from torch import nn
 from facekd.backbones.common import STRIDE
 from facekd.backbones.iresnet import DEPTHS
 from facekd.backbones.mobilefacenet import BLOCKS, LARGE_BLOCKS
-from facekd.backbones.mxnet_params import read_params
+from facekd.backbones.mxnet import MXNET_RANGE, mobilefacenet_state
 from facekd.errors import FacekdError
 
 State = dict[str, torch.Tensor]
-
-# MXNet's insightface networks: eps of the last batch norm, of all others, and (x - 127.5) / 128
-MXNET_LAST_EPS, MXNET_EPS = 2e-5, 1e-3
-MXNET_RANGE = (-127.5 / 128, 127.5 / 128)
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,10 @@ def read_weights(path: Path, content: object) -> Weights:
         FacekdError: The file cannot be read, or the network is not one of ours.
     """
     if path.suffix == ".params":
-        return _from_mxnet(path)
+        state, kwargs = mobilefacenet_state(path)
+        found = recognize(state, str(path))
+        kwargs = found.kwargs | kwargs
+        return replace(found, kwargs=kwargs, input_range=MXNET_RANGE, source="mxnet")
     if path.suffix == ".safetensors":
         content = _read_safetensors(path)
     return recognize(_state_of(content, path), str(path))
@@ -64,23 +62,35 @@ def recognize(state: State, where: str) -> Weights:
     """Find the network an arcface_torch state_dict belongs to, from its keys and shapes.
 
     Raises:
-        FacekdError: None fits; the message names the families tried and the first keys.
+        FacekdError: None fits; the message says what each family lacks and what there is.
     """
-    for family in (_mobilefacenet, _iresnet):
+    reasons = []
+    for family, find in (("mobilefacenet", _mobilefacenet), ("iresnet", _iresnet)):
         try:
-            weights = family(state)
-        except (KeyError, IndexError, ZeroDivisionError):
-            continue
-        if weights is not None:
-            return weights
+            return find(state)
+        except _UnlikeError as error:
+            reasons.append(f"{family} ({error})")
     some = ", ".join(f"{key} {tuple(value.shape)}" for key, value in list(state.items())[:3])
     raise FacekdError(
-        f"{where} is no network known here: tried arcface_torch's mobilefacenet (mbf, mbf_large) "
-        f"and iresnet (r18, r34, r50, r100, r200), its weights begin with {some}."
+        f"{where} is no network known here: tried arcface_torch's {' and '.join(reasons)}; its "
+        f"weights begin with {some}."
     )
 
 
-def check_state(backbone: nn.Module, state: State, where: str) -> None:
+class _UnlikeError(Exception):
+    """Why a state_dict is not of a family."""
+
+
+def _shape(state: State, key: str, ndim: int) -> torch.Size:
+    """The shape of one of the weights that tell a family's members apart."""
+    if key not in state:
+        raise _UnlikeError(f"which has {key}")
+    if state[key].ndim != ndim or 0 in state[key].shape:
+        raise _UnlikeError(f"whose {key} has {ndim} dimensions, not {tuple(state[key].shape)}")
+    return state[key].shape
+
+
+def check_state(backbone: nn.Module, state: State) -> None:
     """See that a state_dict fits a network exactly: names, shapes, kinds of numbers.
 
     Raises:
@@ -94,14 +104,14 @@ def check_state(backbone: nn.Module, state: State, where: str) -> None:
         told += (
             [f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])})"] if unexpected else []
         )
-        raise FacekdError(f"{where}: its weights are not this network's: {' and '.join(told)}.")
+        raise FacekdError(f"the weights are not this network's: {' and '.join(told)}.")
     for key, tensor in wanted.items():
         value = state[key]
         if not isinstance(value, torch.Tensor):
-            raise FacekdError(f"{where}: {key} is a {type(value).__name__}, not a tensor.")
+            raise FacekdError(f"{key} is a {type(value).__name__}, not a tensor.")
         if value.shape != tensor.shape or value.dtype != tensor.dtype:
             raise FacekdError(
-                f"{where}: {key} is {value.dtype} {tuple(value.shape)}, this network has "
+                f"{key} is {value.dtype} {tuple(value.shape)}, this network has "
                 f"{tensor.dtype} {tuple(tensor.shape)}."
             )
 
@@ -127,119 +137,44 @@ def _read_safetensors(path: Path) -> State:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)  # type: ignore[no-any-return]
+        state: State = load_file(path)
+        return state
     except (SafetensorError, OSError) as error:
         raise FacekdError(f"{path} is damaged or no safetensors file ({error}).") from error
 
 
-def _mobilefacenet(state: State) -> Weights | None:
-    channels = state["layers.0.layers.0.weight"].shape[0]
-    unit = state["conv_sep.layers.0.weight"].shape[0] // 8
+def _mobilefacenet(state: State) -> Weights:
+    channels = _shape(state, "layers.0.layers.0.weight", 4)[0]
+    unit = max(1, _shape(state, "conv_sep.layers.0.weight", 4)[0] // 8)
+    kernel = _shape(state, "features.layers.0.layers.0.weight", 4)[3]
+    embedding_dim = _shape(state, "features.layers.2.weight", 2)[0]
     stages = [_repeats(state, rf"layers\.{i}\.layers\.(\d+)\.layers\.0") for i in (1, 3, 5, 7)]
-    blocks = (stages[0] or 1, *stages[1:])
+    blocks = (stages[0] or 1, stages[1], stages[2], stages[3])
     scale = channels // unit
-    names = {
+    members = {
         (1, BLOCKS): "mobilefacenet",
         (2, BLOCKS): "mobilefacenet_w2",
         (4, LARGE_BLOCKS): "mobilefacenet_large",
     }
-    name = names.get((scale, blocks))
+    name = members.get((scale, blocks))
     if name is None:
-        return None
+        raise _UnlikeError(f"none of which has scale {scale} and blocks {blocks}")
     kwargs: dict[str, Any] = {}
     if name == "mobilefacenet":
         kwargs = {"width": unit / 64, "affine": "features.layers.3.weight" in state}
-    return Weights(
-        name,
-        embedding_dim=state["features.layers.2.weight"].shape[0],
-        input_size=state["features.layers.0.layers.0.weight"].shape[-1] * STRIDE,
-        state=state,
-        kwargs=kwargs,
-    )
+    return Weights(name, embedding_dim, kernel * STRIDE, state, kwargs)
 
 
-def _iresnet(state: State) -> Weights | None:
+def _iresnet(state: State) -> Weights:
+    embedding_dim, inputs = _shape(state, "fc.weight", 2)
     blocks = tuple(_repeats(state, rf"layer{i}\.(\d+)") for i in (1, 2, 3, 4))
-    fc = state["fc.weight"]
     for name, depth in DEPTHS.items():
         if depth == blocks:
-            side = round((fc.shape[1] / 512) ** 0.5)
-            return Weights(name, fc.shape[0], side * STRIDE, state)
-    return None
+            return Weights(name, embedding_dim, round((inputs / 512) ** 0.5) * STRIDE, state)
+    raise _UnlikeError(f"none of which has {blocks} blocks")
 
 
 def _repeats(state: State, pattern: str) -> int:
     """How many different numbers stand in the group of a key's pattern."""
     found = (re.match(pattern + r"\.", key) for key in state)
     return len({match[1] for match in found if match})
-
-
-def _from_mxnet(path: Path) -> Weights:
-    """Insightface's MXNet MobileFaceNet (fmobilefacenet.py), under our names.
-
-    Its linear layer has a bias, which the batch norm behind it takes into its mean; that batch
-    norm's own eps differs from the others', which goes into its scale (1 in the file).
-    """
-    arrays = {name: torch.from_numpy(array) for name, array in read_params(path).items()}
-    state: State = {}
-    for name, tensor in arrays.items():
-        ours = _mxnet_name(name)
-        if ours is not None:
-            state[ours] = tensor
-            if ours.endswith("running_var"):
-                steps = ours.replace("running_var", "num_batches_tracked")
-                state[steps] = torch.tensor(0)
-    last = "features.layers.3."
-    try:
-        bias, variance = arrays["arg:pre_fc1_bias"], arrays["aux:fc1_moving_var"]
-        state[last + "running_mean"] = state[last + "running_mean"] - bias
-    except (KeyError, RuntimeError) as error:
-        raise FacekdError(
-            f"{path} is not insightface's MXNet MobileFaceNet, the only network read from .params "
-            f"files: its arrays begin with {', '.join(list(arrays)[:3])}."
-        ) from error
-    state[last + "weight"] = ((variance + MXNET_EPS) / (variance + MXNET_LAST_EPS)).sqrt()
-    found = recognize(state, str(path))
-    kwargs = found.kwargs | {"bn_eps": MXNET_EPS}
-    return Weights(
-        found.name, found.embedding_dim, found.input_size, state, kwargs, MXNET_RANGE, "mxnet"
-    )
-
-
-_MXNET_UNITS: list[tuple[str, Callable[[re.Match[str]], str]]] = [
-    (r"conv_1", lambda m: "layers.0"),
-    (r"conv_2_dw", lambda m: "layers.1"),
-    (r"dconv_(\d)\d_conv_(sep|dw|proj)", lambda m: f"layers.{2 * int(m[1]) - 2}.{_PART[m[2]]}"),
-    (
-        r"res_(\d)_block(\d+)_conv_(sep|dw|proj)",
-        lambda m: f"layers.{2 * int(m[1]) - 3}.layers.{m[2]}.{_PART[m[3]]}",
-    ),
-    (r"conv_6sep", lambda m: "conv_sep"),
-    (r"conv_6dw\d+_\d+", lambda m: "features.layers.0"),
-]
-_PART = {"sep": "layers.0", "dw": "layers.1", "proj": "layers.2"}
-_MXNET_LEAF = {
-    "conv2d_weight": "layers.0.weight",
-    "batchnorm_gamma": "layers.1.weight",
-    "batchnorm_beta": "layers.1.bias",
-    "batchnorm_moving_mean": "layers.1.running_mean",
-    "batchnorm_moving_var": "layers.1.running_var",
-    "relu_gamma": "layers.2.weight",
-}
-_MXNET_LAST = {
-    "arg:fc1_weight": "features.layers.2.weight",
-    "arg:fc1_beta": "features.layers.3.bias",
-    "aux:fc1_moving_mean": "features.layers.3.running_mean",
-    "aux:fc1_moving_var": "features.layers.3.running_var",
-}
-
-
-def _mxnet_name(name: str) -> str | None:
-    """Our name of an MXNet array; None for what has no place of its own here."""
-    if name in _MXNET_LAST:
-        return _MXNET_LAST[name]
-    for pattern, unit in _MXNET_UNITS:
-        match = re.fullmatch(rf"(?:arg|aux):{pattern}_({'|'.join(_MXNET_LEAF)})", name)
-        if match:
-            return f"{unit(match)}.{_MXNET_LEAF[match[match.lastindex or 0]]}"
-    return None

@@ -50,7 +50,7 @@ class Block(nn.Module):
         y = self.prelu(self.bn2(self.conv1(self.bn1(x))))
         y = self.bn3(self.conv2(y))
         shortcut: torch.Tensor = x if self.downsample is None else self.downsample(x)
-        return shortcut + y
+        return shortcut.add(y)
 
 
 class IResNet(nn.Module):

@@ -18,8 +18,14 @@ multiplies every number of channels (and of groups) but the embedding:
 
 | name | k | b1-b4 | width | embedding | parameters | MACs |
 |---|---|---|---|---|---|---|
-| mobilefacenet | 1 | 1-4-6-2 | 1 | 512 | 1.200 M | 0.221 G |
 | mobilefacenet | 1 | 1-4-6-2 | 1 | 128 | 1.003 M | 0.221 G |
+| mobilefacenet | 1 | 1-4-6-2 | 1 | 512 | 1.199 M | 0.221 G |
+| mobilefacenet | 1 | 1-4-6-2 | 0.5 | 128 | 0.288 M | 0.059 G |
+| mobilefacenet | 1 | 1-4-6-2 | 0.5 | 512 | 0.387 M | 0.059 G |
+| mobilefacenet | 1 | 1-4-6-2 | 0.25 | 128 | 0.091 M | 0.017 G |
+| mobilefacenet | 1 | 1-4-6-2 | 0.25 | 512 | 0.140 M | 0.017 G |
+| mobilefacenet_w2 (mbf) | 2 | 1-4-6-2 | 1 | 512 | 2.060 M | 0.438 G |
+| mobilefacenet_large (mbf_large) | 4 | 2-8-12-4 | 1 | 512 | 6.315 M | 1.816 G |
 """
 
 from collections.abc import Sequence

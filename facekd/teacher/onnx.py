@@ -56,18 +56,17 @@ class OnnxEmbedder:
             except Exception as error:  # protobuf's own error class is not a public one
                 raise FacekdError(f"{path} is damaged or no ONNX file: fetch it again.") from error
             input_range = (0.0, 255.0) if _normalizes(graph) else (-1.0, 1.0)
+        providers = _providers(onnxruntime, torch.device(device))
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only: its warnings are about the exporter's habits
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(self.path), providers=_providers(onnxruntime, torch.device(device))
-            )
-        except FacekdError:
-            raise
+            self._session = onnxruntime.InferenceSession(str(self.path), options, providers)
         except Exception as error:  # likewise: onnxruntime's errors share no public base class
             raise FacekdError(f"{path}: onnxruntime cannot run it ({error}).") from error
         self._input, batch, size = self._image_input()
         self._batch = 1 if batch == 1 else BATCH
         self.preprocess = Preprocess(size, input_range, channels)
-        probe = self._run(torch.zeros(1, 3, size, size, dtype=torch.uint8), check=False)
+        probe = self._run(torch.zeros(1, 3, size, size, dtype=torch.uint8))
         if probe.ndim != 2:
             raise FacekdError(
                 f"{path}: its first output has the shape {tuple(probe.shape)} for one image, "
@@ -92,7 +91,7 @@ class OnnxEmbedder:
             batch=self._batch,
         )
 
-    def _run(self, pixels: torch.Tensor, check: bool = True) -> torch.Tensor:
+    def _run(self, pixels: torch.Tensor) -> torch.Tensor:
         values = self.preprocess.normalize(pixels).contiguous().cpu().numpy()
         (out,) = self._session.run([self._session.get_outputs()[0].name], {self._input: values})
         return torch.from_numpy(out).float().to(pixels.device)
