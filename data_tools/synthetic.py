@@ -1,8 +1,8 @@
 """Synthetic identities: faces drawn from numbers, for tests, demonstrations and figures.
 
-An identity is a vector of bounded shape traits (`IDENTITY`); an image adds a capture: pose,
-expression, light, colours, things in the way, and a camera (`CAPTURE`). Hair length and colour, clothes
-and background belong to the capture, and skin colour nearly so: who it is lies in the geometry, not in the pixels.
+An identity is a vector of bounded traits (`IDENTITY`); a picture adds a capture (`CAPTURE`): pose,
+expression, light, colour cast, things in the way, and a camera. Background, clothes, light and pose
+dominate the pixels; who it is lies in proportions and shapes, and a little in the colours.
 No claim about real faces rests on these.
 """
 
@@ -15,91 +15,94 @@ from .synthetic_shape import face_curves
 SPLITS = ("train", "eval")
 SMALLEST, LARGEST = 16, 1024
 
-# trait: (middle, half range), uniform. Unit: about the half width of a head; y points down, eyes at 0.
+# Trait: (middle, half range), drawn uniformly. Lengths: see `synthetic_shape`.
 IDENTITY: dict[str, tuple[float, float]] = {
-    "temple_width": (0.72, 0.10),
-    "cheek_width": (0.80, 0.11),
-    "jaw_width": (0.62, 0.15),
-    "jaw_height": (0.78, 0.12),
-    "chin_width": (0.24, 0.13),
-    "chin_height": (1.20, 0.15),
+    "temple_width": (0.72, 0.12),
+    "cheek_width": (0.8, 0.13),
+    "jaw_width": (0.6, 0.18),
+    "jaw_height": (0.78, 0.15),
+    "chin_width": (0.26, 0.16),
+    "chin_height": (1.18, 0.19),
     "forehead": (1.00, 0.12),
     "depth": (0.72, 0.14),
-    "ear_size": (0.22, 0.08),
+    "ear_size": (0.22, 0.1),
     "ear_height": (0.10, 0.12),
-    "ear_out": (0.10, 0.06),
-    "eye_gap": (0.345, 0.065),
-    "eye_width": (0.165, 0.040),
-    "eye_upper": (0.085, 0.035),
-    "eye_lower": (0.050, 0.025),
-    "eye_tilt": (0.020, 0.050),
-    "eye_skew": (0.0, 0.5),
+    "ear_out": (0.1, 0.07),
+    "eye_gap": (0.345, 0.075),
+    "eye_width": (0.165, 0.05),
+    "eye_upper": (0.09, 0.045),
+    "eye_lower": (0.055, 0.035),
+    "eye_tilt": (0.015, 0.065),
+    "eye_skew": (0.0, 0.7),
     "eye_roundness": (2.0, 0.8),
-    "iris": (0.075, 0.015),
-    "crease": (0.050, 0.035),
-    "brow_height": (0.235, 0.065),
-    "brow_gap": (0.15, 0.07),
-    "brow_length": (0.36, 0.09),
-    "brow_thickness": (0.055, 0.030),
-    "brow_arch": (0.06, 0.06),
+    "iris": (0.08, 0.025),
+    "crease": (0.05, 0.04),
+    "brow_height": (0.25, 0.085),
+    "brow_gap": (0.15, 0.085),
+    "brow_length": (0.36, 0.12),
+    "brow_thickness": (0.065, 0.045),
+    "brow_arch": (0.065, 0.065),
     "brow_peak": (0.60, 0.22),
-    "brow_tilt": (0.0, 0.08),
+    "brow_tilt": (0.0, 0.11),
     "brow_taper": (0.55, 0.35),
-    "nose_length": (0.45, 0.10),
-    "nose_width": (0.175, 0.065),
-    "bridge_width": (0.065, 0.030),
+    "nose_length": (0.45, 0.12),
+    "nose_width": (0.18, 0.08),
+    "bridge_width": (0.07, 0.04),
     "nose_out": (0.24, 0.12),
-    "nose_drop": (0.02, 0.06),
-    "nostril": (0.032, 0.014),
-    "ball": (0.075, 0.035),
-    "mouth_height": (0.78, 0.08),
-    "mouth_width": (0.29, 0.08),
-    "lip_upper": (0.065, 0.035),
-    "lip_lower": (0.085, 0.040),
+    "nose_drop": (0.02, 0.07),
+    "nostril": (0.034, 0.018),
+    "ball": (0.08, 0.045),
+    "mouth_height": (0.78, 0.1),
+    "mouth_width": (0.29, 0.1),
+    "lip_upper": (0.07, 0.045),
+    "lip_lower": (0.09, 0.055),
     "bow": (0.35, 0.35),
-    "mouth_corner": (0.0, 0.05),
-    "hairline": (0.72, 0.14),
-    "hairline_peak": (0.02, 0.12),
-    "hairline_corner": (0.0, 0.14),
-    "sideburn": (0.05, 0.25),
+    "mouth_corner": (0.0, 0.06),
+    "hairline": (0.7, 0.17),
+    "hairline_peak": (0.02, 0.15),
+    "hairline_corner": (0.0, 0.18),
+    "sideburn": (0.05, 0.32),
     "mole_x": (0.0, 0.60),
     "mole_y": (0.45, 0.55),
-    "melanin": (0.45, 0.30),
+    "melanin": (0.42, 0.42),
+    "hair_tone": (0.5, 0.5),
+    "hair_length": (0.55, 0.75),
+    "iris_hue": (0.5, 0.5),
+    "lip_tone": (0.5, 0.5),
 }
 
-# What one picture adds: (middle, half range), uniform.
+# What one picture adds, in the same way; the last four decide by a threshold (`synthetic_paint`).
 CAPTURE: dict[str, tuple[float, float]] = {
-    "yaw": (0.0, 0.60),
-    "pitch": (0.0, 0.35),
-    "roll": (0.0, 0.16),
-    "distance": (6.0, 2.5),
-    "shift_x": (0.0, 0.05),
-    "shift_y": (0.0, 0.05),
-    "zoom": (0.0, 0.08),
-    "eyes_open": (0.85, 0.35),
-    "gaze_x": (0.0, 0.06),
+    "yaw": (0.0, 0.3),
+    "pitch": (0.0, 0.15),
+    "roll": (0.0, 0.08),
+    "distance": (6.5, 2.0),
+    "shift_x": (0.0, 0.03),
+    "shift_y": (0.0, 0.03),
+    "zoom": (0.0, 0.05),
+    "eyes_open": (0.92, 0.22),
+    "gaze_x": (0.0, 0.05),
     "gaze_y": (0.0, 0.02),
-    "brow_raise": (0.02, 0.05),
-    "frown": (0.0, 0.05),
-    "smile": (0.25, 0.75),
-    "mouth_open": (-0.03, 0.16),
+    "brow_raise": (0.01, 0.035),
+    "frown": (0.0, 0.03),
+    "smile": (0.2, 0.6),
+    "mouth_open": (-0.03, 0.13),
     "light_x": (0.0, 1.0),
     "light_y": (-0.3, 0.7),
     "ambient": (0.55, 0.20),
-    "gain_red": (0.0, 0.30),
-    "gain_green": (0.0, 0.22),
-    "gain_blue": (0.0, 0.30),
-    "exposure": (0.0, 0.40),
-    "tan": (0.0, 0.25),
-    "hair_tone": (0.5, 0.5),
-    "hair_length": (0.55, 0.85),
-    "hair_volume": (0.13, 0.08),
-    "fringe": (-0.05, 0.25),
-    "lip_tone": (0.5, 0.5),
-    "iris_hue": (0.5, 0.5),
-    "blur": (0.45, 0.45),
-    "noise": (6.0, 6.0),
-    "jpeg": (60.0, 35.0),
+    "gain_red": (0.0, 0.22),
+    "gain_green": (0.0, 0.15),
+    "gain_blue": (0.0, 0.22),
+    "exposure": (-0.12, 0.33),
+    "tan": (0.0, 0.1),
+    "dye": (0.0, 0.15),
+    "haircut": (0.0, 0.35),
+    "hair_volume": (0.13, 0.07),
+    "fringe": (-0.12, 0.24),
+    "lipstick": (0.0, 0.30),
+    "blur": (0.3, 0.3),
+    "noise": (3.0, 3.0),
+    "jpeg": (70.0, 25.0),
     "glasses": (0.5, 0.5),
     "hat": (0.5, 0.5),
     "mask": (0.5, 0.5),
@@ -110,13 +113,14 @@ CAPTURE: dict[str, tuple[float, float]] = {
 class SyntheticFaces:
     """Drawn faces of invented identities, each made on demand.
 
-    Image `i` shows identity `i // images_per_identity`. It depends on (seed, split, identity, image) only: not
-    on the order of calls, the process, or how many identities there are; the two splits draw from
-    separate random streams, so no identity of one occurs in the other. The same machine and
-    library versions give the same bytes; OpenCV's drawing and JPEG code promises no more than that.
+    Image `i` shows identity `i // images_per_identity` and depends on (seed, split, identity, image
+    number) only: not on the order of calls, the process, or how many identities there are. The two
+    splits draw from separate random streams, so no identity of one occurs in the other. One machine
+    with one version of OpenCV and numpy gives the same bytes every time; their drawing and JPEG
+    code promises no more than that.
 
     Args:
-        identities: How many identities, at least 1.
+        identities: How many, at least 1.
         images_per_identity: Images of each, at least 1.
         size: Side of the square images in pixels, 16..1024.
         seed: Any non-negative integer; another seed gives other people.

@@ -23,7 +23,8 @@ class _Brush:
         self.scale = canvas.shape[0] * 2**_FRACTION_BITS
 
     def _points(self, curve: np.ndarray) -> np.ndarray:
-        return np.rint(curve * self.scale).astype(np.int32)
+        points: np.ndarray = np.rint(curve * self.scale).astype(np.int32)
+        return points
 
     def fill(self, curve: np.ndarray, colour: Colour) -> None:
         points = [self._points(curve)]
@@ -61,10 +62,10 @@ def paint_face(
     side = size * _SUPERSAMPLING
     canvas = cv2.resize(_background(stream), (side, side), interpolation=cv2.INTER_CUBIC)
     brush = _Brush(canvas)
-    skin = _blend(_SKIN, np.clip(traits["melanin"] + capture["tan"], 0, 1))
-    hair = _blend(_HAIR, capture["hair_tone"])
+    skin = _blend(_SKIN, traits["melanin"] + capture["tan"])
+    hair = _blend(_HAIR, traits["hair_tone"] + capture["dye"])
     _paint_head(brush, curves, skin, hair, stream)
-    _paint_features(brush, curves, capture, skin, hair)
+    _paint_features(brush, curves, traits, capture, skin, hair)
     _paint_front(brush, curves, capture, hair, stream)
     picture = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
     return _camera(_lit(picture, curves, capture), capture, stream)
@@ -73,16 +74,18 @@ def paint_face(
 def _background(stream: np.random.Generator) -> np.ndarray:
     """A few blurred patches of colour around a random mean: uint8 (n, n, 3)."""
     cells = int(stream.integers(2, 8))
-    mean = stream.uniform(30, 225, 3)
-    patches = mean + stream.uniform(10, 60) * stream.standard_normal((cells, cells, 3))
+    mean = stream.uniform(60, 200) + stream.uniform(-50, 50, 3)
+    bright = stream.uniform(5, 60) * stream.standard_normal((cells, cells, 1))
+    patches = mean + bright + stream.uniform(5, 25) * stream.standard_normal((cells, cells, 3))
     return np.clip(patches, 0, 255).astype(np.uint8)
 
 
 def _blend(palette: np.ndarray, where: float) -> np.ndarray:
-    """The colour at `where` in [0, 1] along a palette (k, 3)."""
-    place = float(where) * (len(palette) - 1)
+    """The colour at `where`, cut to [0, 1], along a palette (k, 3)."""
+    place = min(max(where, 0.0), 1.0) * (len(palette) - 1)
     left = min(int(place), len(palette) - 2)
-    return palette[left] + (place - left) * (palette[left + 1] - palette[left])
+    colour: np.ndarray = palette[left] + (place - left) * (palette[left + 1] - palette[left])
+    return colour
 
 
 def _tone(colour: np.ndarray, factor: float) -> Colour:
@@ -106,12 +109,17 @@ def _paint_head(
 def _paint_features(
     brush: _Brush,
     curves: Curves,
+    traits: dict[str, float],
     capture: dict[str, float],
     skin: np.ndarray,
     hair: np.ndarray,
 ) -> None:
-    dark, iris = _tone(skin, 0.45), _blend(_IRIS, capture["iris_hue"])
-    lips = 0.55 * _blend(_LIPS, capture["lip_tone"]) + 0.45 * skin * (0.95, 0.7, 0.7)
+    dark, iris = _tone(skin, 0.45), _blend(_IRIS, traits["iris_hue"])
+    lips = 0.55 * _blend(_LIPS, traits["lip_tone"] + capture["lipstick"]) + 0.45 * skin * (
+        0.95,
+        0.7,
+        0.7,
+    )
     shaded = "right" if capture["light_x"] < 0 else "left"
     brush.fill(curves["mole"], _tone(skin, 0.5))
     brush.fill(curves[f"nose_side_{shaded}"], _tone(skin, 0.86))
@@ -144,13 +152,13 @@ def _paint_front(
     """Hair over the forehead, and sometimes glasses, a hat, a mask or some object."""
     brush.fill(curves["front_hair"], _tone(hair, 1.0))
     colour = _tone(stream.uniform(15, 235, 3), 1.0)
-    if capture["hat"] < 0.10:
+    if capture["hat"] < 0.06:
         brush.fill(curves["front_hair"] * (1.0, 1.0) - (0.0, 0.04), colour)
-    if capture["mask"] < 0.06:
+    if capture["mask"] < 0.03:
         half = curves["face"][: len(curves["face"]) // 2]
         low = half[half[:, 1] > curves["nose_tip"][0, 1]]
         brush.hull(np.concatenate([low, curves["nose_tip"] - (0.0, 0.03)]), colour)
-    if capture["glasses"] < 0.25:
+    if capture["glasses"] < 0.15:
         spread = 1.0 + 0.6 * stream.random(2) + (0.2, 0.9)
         for side in ("left", "right"):
             centre = curves[f"eye_{side}"].mean(axis=0)
@@ -159,7 +167,7 @@ def _paint_front(
             angle = np.linspace(0, 2 * np.pi, len(rim), endpoint=False)
             ring = np.stack([np.cos(angle), np.sin(angle) * 0.6], axis=1) * spread * reach
             brush.stroke(centre + ring, colour, 0.014, closed=True)
-    if capture["object"] < 0.15:
+    if capture["object"] < 0.08:
         centre, reach = stream.uniform(0.1, 0.9, 2), stream.uniform(0.08, 0.22)
         brush.hull(centre + reach * stream.standard_normal((6, 2)), colour)
 
@@ -192,5 +200,7 @@ def _camera(lit: np.ndarray, capture: dict[str, float], stream: np.random.Genera
     noise = stream.standard_normal((size, size), dtype=np.float32) * np.float32(capture["noise"])
     seen = np.clip(lit + noise[..., None], 0, 255).astype(np.uint8)
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(capture["jpeg"])]
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(seen, cv2.COLOR_RGB2BGR), quality)
-    return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    _, encoded = cv2.imencode(".jpg", seen[..., ::-1], quality)
+    stored = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+    assert stored is not None
+    return stored.astype(np.uint8, copy=False)

@@ -10,7 +10,7 @@ Curves = dict[str, np.ndarray]
 
 # Eye centres, nose tip and mouth corners of the usual 112-pixel crop, here drawn a little smaller
 # so that chin and hair stay in the picture.
-CROP = 0.80
+CROP = 0.92
 _TEMPLATE = np.array(
     [(38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20)]
 )
@@ -20,6 +20,7 @@ _T = np.linspace(-1.0, 1.0, 13)
 _U = np.linspace(0.0, 1.0, 8)
 _RING = np.linspace(0.0, 2 * np.pi, 16, endpoint=False)
 _COS, _SIN = np.cos(_RING), np.sin(_RING)
+_PLANE = np.array([1.0, 1j])
 
 
 def face_curves(traits: dict[str, float], capture: dict[str, float]) -> Curves:
@@ -66,9 +67,12 @@ def _smooth(control: np.ndarray, rounds: int = 2) -> np.ndarray:
 
 def _mirrored(half: list[tuple[float, float]]) -> np.ndarray:
     """A closed smooth curve from its right half, listed from top to bottom."""
-    right = np.array(half)
-    left = right[::-1] * (-1.0, 1.0)
-    return _smooth(np.concatenate([right, left]))
+    return _smooth(_both_sides(np.array(half)))
+
+
+def _both_sides(right: np.ndarray) -> np.ndarray:
+    """A closed symmetric polygon from its right half (k, 2)."""
+    return np.concatenate([right, right[::-1] * (-1.0, 1.0)])
 
 
 def _lifted(curve: np.ndarray, z: float) -> np.ndarray:
@@ -88,7 +92,7 @@ def _head(p: dict[str, float], c: dict[str, float]) -> Curves:
         ]
     )
     face = np.concatenate([_lifted(outline, -0.25), _lifted(outline * (0.9, 0.97), 0.15)])
-    grow, low = c["hair_volume"], c["hair_length"]
+    grow, low = c["hair_volume"], p["hair_length"] + c["haircut"]
     mane = _mirrored(
         [
             (0.55 * p["temple_width"] + grow, top - 0.1 - grow),
@@ -102,19 +106,15 @@ def _head(p: dict[str, float], c: dict[str, float]) -> Curves:
     ear_x, r = cheek + p["ear_out"] - 0.06, p["ear_size"]
     ear = np.stack([ear_x + 0.5 * r * _COS, p["ear_height"] + r * _SIN, np.full(16, -0.25)], axis=1)
     neck = 0.62 * p["jaw_width"] + 0.12
-    body = np.array(
-        [(-neck, 0.5), (neck, 0.5), (neck, 1.45), (1.6, 1.75), (1.7, 3.0)]
-        + [(-1.7, 3.0), (-1.6, 1.75), (-neck, 1.45)]
-    )
-    collar = np.array([(neck + 0.1, 1.42), (1.6, 1.7), (1.8, 3.0), (-1.8, 3.0), (-1.6, 1.7)])
-    collar = np.concatenate([collar, [(-neck - 0.1, 1.42), (0.0, 1.85)]])
+    body = np.array([(neck, 0.5), (neck, 1.45), (1.6, 1.75), (1.7, 3.0)])
+    collar = np.array([(0.0, 1.85), (neck + 0.1, 1.42), (1.6, 1.7), (1.8, 3.0)])
     return {
         "face": face,
         "hair": hair,
         "ear_left": ear * (-1, 1, 1),
         "ear_right": ear,
-        "body": _lifted(body, -0.35),
-        "collar": _lifted(collar, -0.3),
+        "body": _lifted(_both_sides(body), -0.35),
+        "collar": _lifted(_both_sides(collar), -0.3),
         "front_hair": _front_hair(p, c, outline[:, 1].min()),
     }
 
@@ -174,7 +174,7 @@ def _brow(
 ) -> dict[str, tuple[np.ndarray, np.ndarray, float]]:
     x = p["brow_gap"] + p["brow_length"] * _U - 0.5 * max(0.0, c["frown"])
     peak = p["brow_peak"]
-    hump = np.where(_U < peak, _U / peak, (1 - _U) / (1 - peak))
+    hump = np.minimum(_U / peak, (1 - _U) / (1 - peak))
     y = -p["brow_height"] - p["brow_arch"] * np.sin(0.5 * np.pi * hump) - p["brow_tilt"] * _U
     y = y - c["brow_raise"] + c["frown"] * (1 - _U)
     half = 0.5 * p["brow_thickness"] * (1 - p["brow_taper"] * _U) * np.minimum(1, 0.5 + 2 * _U)
@@ -190,6 +190,7 @@ def _nose(p: dict[str, float]) -> Curves:
     root = float(_surface(np.array([0.0]), np.array([0.0]), p)[0])
     tip = (0.0, n + p["nose_drop"], base + out)
     r = p["ball"]
+    under, lip = tip[1] + 0.5 * r, tip[2] - 0.03
     curves = {
         "nose_tip": np.array([tip]),
         "nose_ball": np.stack([r * _COS, tip[1] - 0.02 + r * _SIN, np.full(16, tip[2])], axis=1),
@@ -197,8 +198,7 @@ def _nose(p: dict[str, float]) -> Curves:
             [(-b, -0.05, root), (b, -0.05, root), (0.9 * r, n, tip[2]), (-0.9 * r, n, tip[2])]
         ),
         "nose_under": np.array(
-            [(-w, n, base), (-r, n + p["nose_drop"] + 0.5 * r, tip[2] - 0.03)]
-            + [(r, n + p["nose_drop"] + 0.5 * r, tip[2] - 0.03), (w, n, base), (0, n + 0.10, base)]
+            [(-w, n, base), (-r, under, lip), (r, under, lip), (w, n, base), (0, n + 0.10, base)]
         ),
     }
     for side, s in (("left", -1.0), ("right", 1.0)):
@@ -244,15 +244,14 @@ def _mouth(
     bottom = jaw + p["lip_lower"] * (1 - 0.2 * smile) * round_**0.8
     both = np.concatenate([x, x[::-1]])
     lips = {
-        "lip_upper": np.concatenate([top, (line + 0.004)[::-1]]),
-        "lip_lower": np.concatenate([jaw - 0.004, bottom[::-1]]),
+        "lip_upper": np.concatenate([np.minimum(top, line), line[::-1]]),
+        "lip_lower": np.concatenate([jaw, bottom[::-1]]),
         "mouth": np.concatenate([line, jaw[::-1]]),
         "teeth": np.concatenate([line, (line + np.minimum(0.55 * gape, 0.07) * round_)[::-1]]),
     }
-    shadow = (0.6 * x, bottom[6] + 0.05 + 0.02 * (1 - _T**2), 0.02)
     return {name: (both, y, 0.04) for name, y in lips.items()} | {
         "lip_line": (x, line, 0.04),
-        "lip_shadow": (shadow[0], shadow[1], shadow[2]),
+        "lip_shadow": (0.6 * x, bottom[6] + 0.05 + 0.02 * round_, 0.02),
     }
 
 
@@ -262,29 +261,26 @@ def _photograph(curves: Curves, p: dict[str, float], c: dict[str, float]) -> Cur
     points = np.concatenate(list(curves.values())) @ _rotation(c["yaw"], c["pitch"]).T
     seen = points[:, :2] / (1.0 - points[:, 2:] / c["distance"])
     parts = dict(zip(names, np.split(seen, np.cumsum(sizes)[:-1]), strict=True))
-    five = np.stack(
-        [parts["eye_left"].mean(axis=0), parts["eye_right"].mean(axis=0), parts["nose_tip"][0]]
-        + [parts["lip_line"][0], parts["lip_line"][-1]]
-    )
-    turn, move = _similarity(five, TARGET)
+    eyes = [parts["eye_left"].mean(axis=0), parts["eye_right"].mean(axis=0)]
+    five = np.stack([*eyes, parts["nose_tip"][0], *parts["lip_line"][[0, -1]]])
+    turn = _turn_and_scale(five, TARGET)
     turn *= np.exp(c["zoom"] + 1j * c["roll"])
     centre = complex(*TARGET.mean(axis=0))
-    spot = seen @ np.array([1.0, 1j]) - complex(*five.mean(axis=0))
+    spot = seen @ _PLANE - complex(*five.mean(axis=0))
     picture = centre + complex(c["shift_x"], c["shift_y"]) + turn * spot
     placed = np.stack([picture.real, picture.imag], axis=1)
     return dict(zip(names, np.split(placed, np.cumsum(sizes)[:-1]), strict=True))
 
 
-def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[complex, complex]:
-    """Least-squares a, b of target = a * source + b over the complex numbers (scale, turn, shift)."""
-    z, w = source @ np.array([1, 1j]), target @ np.array([1, 1j])
-    zc, wc = z - z.mean(), w - w.mean()
-    a = complex(np.vdot(zc, wc) / np.vdot(zc, zc))
-    return a, complex(w.mean() - a * z.mean())
+def _turn_and_scale(source: np.ndarray, target: np.ndarray) -> complex:
+    """The a of least-squares target = a * source + b over the complex numbers; points (k, 2)."""
+    z, w = (source - source.mean(axis=0)) @ _PLANE, (target - target.mean(axis=0)) @ _PLANE
+    return complex(np.vdot(z, w) / np.vdot(z, z))
 
 
 def _rotation(yaw: float, pitch: float) -> np.ndarray:
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     turn = np.array([(cy, 0.0, sy), (0.0, 1.0, 0.0), (-sy, 0.0, cy)])
     nod = np.array([(1.0, 0.0, 0.0), (0.0, cp, sp), (0.0, -sp, cp)])
-    return nod @ turn
+    both: np.ndarray = nod @ turn
+    return both
