@@ -107,7 +107,7 @@ def cosface(m: Angle = 0.35, scale: Positive = 64.0) -> list[TermSpec]:
     return [_term("margin", 1.0, margin="cosface", m=m, scale=scale)]
 
 
-@preset("softmax", paper="plain softmax with bias")
+@preset("softmax", paper="none: the textbook's softmax")
 def softmax() -> list[TermSpec]:
     """Plain softmax on linear logits with bias: no teacher, no margin."""
     return [_term("margin", 1.0, margin="softmax")]

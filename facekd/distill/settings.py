@@ -1,6 +1,7 @@
 """Settings from a recipe, checked against the keywords of what they are meant for."""
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -11,7 +12,7 @@ from facekd.errors import FacekdError, did_you_mean
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Angle = Annotated[float, Field(ge=0, lt=3.141592653589793)]
+Angle = Annotated[float, Field(ge=0, lt=math.pi)]
 
 
 def check_settings(owner: str, builder: Callable[..., object], settings: dict[str, Any]) -> None:
@@ -26,12 +27,13 @@ def check_settings(owner: str, builder: Callable[..., object], settings: dict[st
         FacekdError: An unknown setting (the near names are given), or a value of a wrong type or
             out of its range.
     """
-    known = [name for name in inspect.signature(builder).parameters if name != "self"]
     source = builder.__init__ if inspect.isclass(builder) else builder
     hints = get_type_hints(source, include_extras=True)
+    hints.pop("return", None)
     for name, value in settings.items():
-        if name not in known:
-            raise FacekdError(f"{owner} has no setting {name!r}; {did_you_mean(str(name), known)}")
+        if name not in hints:
+            hint = did_you_mean(str(name), hints) if hints else "it has none."
+            raise FacekdError(f"{owner} has no setting {name!r}; {hint}")
         check_value(f"{owner}: {name}", hints[name], value)
 
 

@@ -173,7 +173,10 @@ def _build_term(spec: dict[str, Any]) -> BuiltTerm:
     weight = settings.pop("weight", 1.0)
     check_value(f"term {kind!r}: weight", NotNegative, weight)
     name = settings.pop("name", kind + ("_teacher" if settings.get("head") == "teacher" else ""))
-    if not isinstance(name, str) or not name.isidentifier():
-        raise FacekdError(f"term {kind!r}: name must be letters, digits and _, found {name!r}.")
+    if not isinstance(name, str) or not name.isidentifier() or hasattr(nn.ModuleDict(), name):
+        raise FacekdError(
+            f"term {kind!r} cannot be named {name!r}; use letters, digits and _, "
+            "and none of torch's own words."
+        )
     check_settings(f"term {kind!r}", TERMS[kind], settings)
     return name, float(weight), TERMS[kind](**settings)

@@ -14,6 +14,8 @@ from facekd.files import atomic_path
 
 HEAD_FORMAT = "1"
 
+_SHORTEST = 1e-6  # below this length a vector counts as zero
+
 
 def unit(vectors: Tensor) -> Tensor:
     """Rows divided by their length; a zero row stays zero, with a bounded gradient.
@@ -25,7 +27,7 @@ def unit(vectors: Tensor) -> Tensor:
         (n, d), float32 or float64, rows of length 1 (or shorter, below a length of 1e-6).
     """
     wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    return F.normalize(wide, dim=1, eps=1e-6)
+    return F.normalize(wide, dim=1, eps=_SHORTEST)
 
 
 class Classifier(nn.Module):
@@ -109,7 +111,9 @@ class Classifier(nn.Module):
         """
         self._check_width(embeddings)
         with torch.autocast(embeddings.device.type, enabled=False):
-            return F.linear(unit(embeddings), unit(self.weight))
+            lengths = torch.linalg.vector_norm(self.weight, dim=1).clamp_min(_SHORTEST)
+            # Lengths are divided out after the product: no normalised copy of a (C, d) weight.
+            return F.linear(unit(embeddings), self.weight) / lengths
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Linear logits z W^T + b, computed in float32 under any autocast.

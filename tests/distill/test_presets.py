@@ -129,6 +129,8 @@ def test_lists_combine_presets_and_terms():
         ({"preset": "th_kd", "a": 1.5}, "less than or equal to 1"),
         ({"preset": "th_kd", "margin": "combined"}, "margin cannot be 'combined'"),
         ({"preset": "th_kd", "margin": "softmax", "m": 0.5}, "no setting 'm'"),
+        ({"preset": "softmax", "m": 0.5}, "no setting 'm'; it has none"),
+        ({"preset": "th_kd", "a": math.nan}, "a cannot be nan"),
         ({"preset": 3}, "a loss is"),
         ({}, "a loss is"),
         (None, "a loss is"),

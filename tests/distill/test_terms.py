@@ -304,7 +304,9 @@ def test_build_terms_names_and_weights():
         ({"term": "l2e", "normalize": 1}, "normalize cannot be 1"),
         ({"term": "l2e", "weight": -1.0}, "weight cannot be -1.0"),
         ({"term": "l2e", "weight": math.nan}, "weight cannot be nan"),
-        ({"term": "l2e", "name": "a.b"}, "letters"),
+        ({"term": "l2e", "name": "a.b"}, "cannot be named 'a.b'"),
+        ({"term": "l2e", "name": "keys"}, "cannot be named 'keys'"),
+        ({"term": "l2e", "name": "training"}, "cannot be named 'training'"),
     ],
 )
 def test_a_wrong_term_is_told(spec, message):
