@@ -15,6 +15,7 @@ from facekd.errors import FacekdError, did_you_mean
 from facekd.yaml_reader import Document, KeyPath, parse_value, read_document
 
 Positive = Annotated[int, Field(gt=0)]
+NaturalNumber = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -28,7 +29,7 @@ class Synthetic(_Strict):
 
     identities: Annotated[int, Field(ge=2)] = 300
     images_per_identity: Positive = 20
-    seed: int = 0
+    seed: NaturalNumber = 0
 
 
 class Data(_Strict):
@@ -38,14 +39,18 @@ class Data(_Strict):
     synthetic: Synthetic = Synthetic()
     min_images: Positive = Field(1, description="leave out people with fewer images")
     max_identities: Positive | None = Field(None, description="keep only the first so many people")
-    exclude: str | None = Field(None, description="file of identity names or record ids, one a line")
-    holdout: Annotated[int, Field(ge=0)] = Field(
+    exclude: str | None = Field(
+        None, description="file of identity names or record ids, one a line"
+    )
+    holdout: NaturalNumber = Field(
         0, description="people held back from training, as the verification set `holdout`"
     )
-    holdout_seed: int = 0
+    holdout_seed: NaturalNumber = 0
     flip: bool = Field(True, description="mirror every second image at random")
     on_bad_record: Literal["error", "skip"] = "error"
-    max_bad: Fraction = Field(0.01, description="with skip: stop above this fraction of bad records")
+    max_bad: Fraction = Field(
+        0.01, description="with skip: stop above this fraction of bad records"
+    )
     workers: Annotated[int, Field(ge=0)] | None = Field(
         None, description="loader processes; default: all cores but one, 0 on two cores or fewer"
     )
@@ -137,7 +142,9 @@ class Schedule(_Strict):
     @model_validator(mode="after")
     def _consistent(self) -> "Schedule":
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs {self.warmup_epochs} must be below epochs {self.epochs}")
+            raise ValueError(
+                f"warmup_epochs {self.warmup_epochs} must be below epochs {self.epochs}"
+            )
         if self.decay == "steps" and not self.milestones:
             raise ValueError("decay: steps needs milestones, such as [8, 14, 20]")
         return self
@@ -170,7 +177,7 @@ class Stage(_Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     validation: Validation = Validation()
     checkpoint_minutes: NonNegative = Field(10.0, description="between two saves within an epoch")
-    seed: int | None = Field(None, description="default: the recipe's own seed")
+    seed: NaturalNumber | None = Field(None, description="default: the recipe's own seed")
 
     @field_validator("loss", mode="before")
     @classmethod
@@ -185,7 +192,7 @@ class Recipe(_Strict):
     description: str = ""
     output: str = Field("", description="the run folder; default: runs/<recipe name>")
     cache_dir: str = Field("", description="teacher embeddings; default: <output>/cache")
-    seed: int = 0
+    seed: NaturalNumber = 0
     data: Data = Data()
     stages: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], Stage] = Field(
         min_length=1

@@ -1,4 +1,4 @@
-"""Reading a recipe's YAML the way its writer meant it, and remembering on which line each key stands.
+"""Reading a recipe's YAML as its writer meant it, and remembering the line of every key.
 
 `1e-4` is a number (YAML 1.1 reads a string); `on`, `off`, `yes`, `no` stay words, and the field's
 own type decides what they mean; a key given twice and a tag (`!!python/...`) are errors;
@@ -18,7 +18,9 @@ KeyPath = tuple[str | int, ...]
 
 _FLOAT = re.compile(r"^[-+]?(\d[\d_]*)?\.?\d+([eE][-+]?\d+)?$|^[-+]?\d+\.([eE][-+]?\d+)?$")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_PLAIN_TAGS = {f"tag:yaml.org,2002:{t}" for t in ("map", "seq", "str", "int", "float", "bool", "null")}
+_PLAIN_TAGS = {
+    f"tag:yaml.org,2002:{t}" for t in ("map", "seq", "str", "int", "float", "bool", "null")
+}
 
 
 class _Loader(yaml.SafeLoader):

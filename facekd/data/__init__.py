@@ -1,0 +1,1 @@
+"""From a recipe's `data:` to batches of uint8 images."""

@@ -1,0 +1,134 @@
+"""Which images of a source a stage trains on, under which class numbers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekd.data.sources import Source, open_source
+from facekd.data_tools.images import resize
+from facekd.data_tools.labelmap import LabelMap
+from facekd.data_tools.pairs import PairSet, from_labels
+from facekd.errors import FacekdError
+from facekd.fingerprint import fingerprint
+from facekd.recipe import Data
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """A selection of a source's images.
+
+    Attributes:
+        source: Where the images are.
+        rows: int64 (n,), positions in the source.
+        labels: int64 (n,), class numbers 0 .. num_classes - 1.
+        label_map: Identity names by class number.
+        size: Side of the square images that `image` gives, in pixels.
+    """
+
+    source: Source
+    rows: IntArray
+    labels: IntArray
+    label_map: LabelMap
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> NDArray[np.uint8]:
+        """Image `i`: uint8 RGB (size, size, 3)."""
+        image = self.source.image(int(self.rows[i]))
+        return image if image.shape[:2] == (self.size, self.size) else resize(image, self.size)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of identities."""
+        return len(self.label_map)
+
+    @property
+    def index(self) -> IntArray:
+        """int64 (n,), the source's stable record ids."""
+        return self.source.index[self.rows]
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of the images chosen, their order and size; labels play no part."""
+        return fingerprint([self.source.fingerprint, self.rows.tobytes(), str(self.size)])
+
+    def pairs(self, count: int, seed: int, name: str) -> PairSet:
+        """Draw a verification set from these images: see `facekd.data_tools.pairs.from_labels`."""
+        return from_labels(self, self.labels, pairs=count, seed=seed, name=name)
+
+
+def load_faces(data: Data, size: int) -> tuple[FaceSet, FaceSet | None]:
+    """The training images of a recipe, and the people held back from them (or None).
+
+    Args:
+        data: The recipe's data section.
+        size: Side of the network's square input, in pixels.
+
+    Raises:
+        FacekdError: Nothing, or one identity only, is left to train on; a file is missing.
+    """
+    source = open_source(data, size)
+    keep = np.ones(len(source.labels), bool)
+    if data.exclude:
+        keep &= ~_excluded(source, Path(data.exclude))
+    counts = np.bincount(source.labels[keep], minlength=len(source.names))
+    people = np.flatnonzero(counts >= data.min_images)
+    held = _draw_holdout(people[counts[people] > 1], data)
+    people = np.setdiff1d(people, held)[: data.max_identities]
+    train = _select(source, keep, people, size)
+    if train.num_classes < 2:
+        raise FacekdError(
+            f"data: {train.num_classes} identities with {len(train)} images are left in "
+            f"{data.source} to train on; at least two are needed: check min_images, "
+            "max_identities, exclude and holdout."
+        )
+    return train, (_select(source, keep, held, size) if len(held) else None)
+
+
+def _select(source: Source, keep: NDArray[np.bool_], people: IntArray, size: int) -> FaceSet:
+    number = np.full(len(source.names), -1, np.int64)
+    number[people] = np.arange(len(people))
+    rows = np.flatnonzero(keep & (number[source.labels] >= 0)).astype(np.int64)
+    label_map = LabelMap(tuple(source.names[p] for p in people), source.label_space)
+    return FaceSet(source, rows, number[source.labels[rows]], label_map, size)
+
+
+def _draw_holdout(candidates: IntArray, data: Data) -> IntArray:
+    if data.holdout > len(candidates):
+        raise FacekdError(
+            f"data.holdout: {data.holdout} people asked for, but {data.source} has "
+            f"{len(candidates)} with two or more images; ask for fewer."
+        )
+    drawn = np.random.default_rng(data.holdout_seed).permutation(candidates)[: data.holdout]
+    return np.sort(drawn)
+
+
+def _excluded(source: Source, path: Path) -> NDArray[np.bool_]:
+    """Which images the exclude file names: `record:17`, or an identity's name, one a line."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise FacekdError(f"data.exclude: cannot read {path}: {error}.") from error
+    position = {name: k for k, name in enumerate(source.names)}
+    people: list[int] = []
+    records: list[int] = []
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        record = line.removeprefix("record:")
+        if line in position:
+            people.append(position[line])
+        elif record != line and record.isdigit():
+            records.append(int(record))
+        else:
+            raise FacekdError(
+                f"data.exclude: {path} line {number}: {line!r} is neither an identity of the data "
+                "nor record:NUMBER; correct or remove it."
+            )
+    return np.isin(source.labels, people) | np.isin(source.index, records)

@@ -1,0 +1,193 @@
+"""Batches of uint8 images in an order that the seed and the step number fix.
+
+Epoch e visits the images in a permutation drawn from (seed, e), and mirrors each by a coin drawn
+from the same stream; no other state exists, so a run can start at any step and any number of
+loader processes gives the same batches.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from facekd.data.faces import FaceSet
+from facekd.errors import FacekdError
+
+View = tuple[int, bool]  # position in the FaceSet, mirrored or not
+
+
+@dataclass
+class Batch:
+    """One step's images.
+
+    Attributes:
+        images: uint8 RGB (b, 3, size, size), channels last in memory.
+        labels: int64 (b,).
+        index: int64 (b,), stable record ids.
+        position: int64 (b,), positions in the FaceSet.
+        flipped: bool (b,), which images are mirrored.
+        bad: What was skipped because it did not decode, one sentence each.
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+    position: Tensor
+    flipped: Tensor
+    bad: list[str] = field(default_factory=list)
+
+    def pin_memory(self) -> "Batch":
+        """Move the tensors to page-locked memory (called by the DataLoader)."""
+        tensors = (self.images, self.labels, self.index, self.position, self.flipped)
+        return Batch(*(t.pin_memory() for t in tensors), bad=self.bad)
+
+
+class Views(Dataset[tuple[View, NDArray[np.uint8] | str]]):
+    """A FaceSet as torch sees it: (position, mirrored) -> image, or the reason why there is none.
+
+    An error is passed on as data, so that it reaches the main process without the traceback
+    that torch wraps around a loader process's exceptions.
+    """
+
+    def __init__(self, faces: FaceSet) -> None:
+        self.faces = faces
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitem__(self, view: View) -> tuple[View, NDArray[np.uint8] | str]:
+        position, flip = view
+        try:
+            image = self.faces[position]
+        except FacekdError as error:
+            return view, str(error)
+        return view, image[:, ::-1] if flip else image
+
+
+class Batches(Sampler[list[View]]):
+    """The views of every step from `start` up to `stop`.
+
+    Args:
+        size: Number of images.
+        batch_size: Views in a step; the last few images of an epoch are left out.
+        seed: Fixes order and mirroring.
+        flip: Mirror every second image at random.
+        start: First step.
+        stop: Step to end before.
+    """
+
+    def __init__(
+        self, size: int, batch_size: int, seed: int, flip: bool, start: int, stop: int
+    ) -> None:
+        self.size, self.batch_size, self.seed, self.flip = size, batch_size, seed, flip
+        self.start, self.stop = start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[list[View]]:
+        per_epoch = self.size // self.batch_size
+        step = self.start
+        while step < self.stop:
+            epoch, within = divmod(step, per_epoch)
+            rng = np.random.default_rng((self.seed, epoch))
+            order = rng.permutation(self.size)
+            flips = rng.random(self.size) < 0.5 if self.flip else np.zeros(self.size, bool)
+            for b in range(within, min(per_epoch, within + self.stop - step)):
+                part = order[b * self.batch_size : (b + 1) * self.batch_size]
+                yield [(int(p), bool(flips[p])) for p in part]
+            step += min(per_epoch - within, self.stop - step)
+
+
+class _Collate:
+    """Views -> Batch; kept as a class so that it pickles into loader processes."""
+
+    def __init__(self, faces: FaceSet) -> None:
+        self.labels, self.index, self.size = faces.labels, faces.index, faces.size
+
+    def __call__(self, samples: list[tuple[View, NDArray[np.uint8] | str]]) -> Batch:
+        good = [(view, image) for view, image in samples if not isinstance(image, str)]
+        bad = [reason for _, reason in samples if isinstance(reason, str)]
+        position = np.array([view[0] for view, _ in good], np.int64)
+        pixels = np.empty((len(good), self.size, self.size, 3), np.uint8)
+        for row, (_, image) in zip(pixels, good, strict=True):
+            row[:] = image
+        return Batch(
+            images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+            labels=torch.from_numpy(self.labels[position]),
+            index=torch.from_numpy(self.index[position]),
+            position=torch.from_numpy(position),
+            flipped=torch.tensor([view[1] for view, _ in good]),
+            bad=bad,
+        )
+
+
+def make_loader(
+    faces: FaceSet,
+    batches: Sampler[list[View]] | list[list[View]],
+    *,
+    workers: int | None = None,
+    pin: bool = False,
+) -> DataLoader[Batch]:
+    """A DataLoader that gives `Batch`es.
+
+    Args:
+        faces: The images.
+        batches: Which views each batch holds.
+        workers: Loader processes; None: all cores but one, none on two cores or fewer.
+        pin: Page-locked memory, for a CUDA device.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if workers is None:
+        workers = cores - 1 if cores and cores > 2 else 0
+    return DataLoader(
+        Views(faces),  # type: ignore[arg-type]  # views, not numbers, are its keys
+        batch_sampler=batches,  # type: ignore[arg-type]
+        collate_fn=_Collate(faces),
+        num_workers=workers,
+        pin_memory=pin,
+        persistent_workers=workers > 0,
+    )
+
+
+class BadRecords:
+    """Keeps the recipe's policy over images that do not decode.
+
+    Args:
+        policy: `error` stops at the first; `skip` leaves it out and counts it.
+        ceiling: With `skip`, the largest fraction of bad images.
+        total: Number of images in the set.
+        seen: What an earlier sitting has skipped.
+
+    Attributes:
+        seen: The records skipped, one sentence each.
+    """
+
+    def __init__(self, policy: str, ceiling: float, total: int, seen: Sequence[str] = ()) -> None:
+        self.policy, self.ceiling, self.total = policy, ceiling, total
+        self.seen = tuple(seen)
+
+    def check(self, batch: Batch) -> None:
+        """Count a batch's bad records.
+
+        Raises:
+            FacekdError: The policy does not allow them, or they are too many.
+        """
+        if not batch.bad:
+            return
+        if self.policy == "error":
+            raise FacekdError(
+                f"{batch.bad[0]} Repair the data, or set data.on_bad_record=skip to leave such "
+                "images out and count them."
+            )
+        self.seen += tuple(b for b in batch.bad if b not in self.seen)
+        if len(self.seen) > self.ceiling * self.total or not len(batch.images):
+            raise FacekdError(
+                f"{len(self.seen)} of {self.total} images do not decode, more than data.max_bad="
+                f"{self.ceiling} allows; the last: {batch.bad[-1]}"
+            )

@@ -1,0 +1,20 @@
+"""Short hashes by which files, data and settings recognise each other."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def fingerprint(parts: Iterable[str | bytes]) -> str:
+    """First 16 hex digits of the sha256 of the parts, each ended by a newline."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+        digest.update(b"\n")
+    return digest.hexdigest()[:16]
+
+
+def file_fingerprint(path: Path) -> str:
+    """First 16 hex digits of a file's sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,0 +1,109 @@
+"""From a checked plan to the objects that train: network, heads, teacher, optimizer."""
+
+import torch
+
+from facekd.data.loader import BadRecords
+from facekd.distill.objective import Objective, Projector
+from facekd.embedder import Embedder
+from facekd.errors import FacekdError
+from facekd.fingerprint import file_fingerprint
+from facekd.heads.classifier import Classifier
+from facekd.recipe import Stage
+from facekd.teacher.cache import EmbeddingCache, open_cache
+from facekd.teacher.centres import class_centres
+from facekd.train.checkpoint import Training
+from facekd.train.plan import (
+    TEACHER_NEEDS,
+    StagePlan,
+    find_head,
+    initial_model,
+    load_fitting_head,
+    locate,
+    open_teacher,
+)
+from facekd.train.precision import settle_precision
+from facekd.train.schedule import make_optimizer
+
+
+def pick_device(stage: Stage) -> torch.device:
+    """The device a stage asks for; `auto` is CUDA where there is one.
+
+    Raises:
+        FacekdError: `cuda` is asked for and there is none.
+    """
+    if stage.device == "cuda" and not torch.cuda.is_available():
+        raise FacekdError("device: cuda is asked for, but torch sees no CUDA device here.")
+    if stage.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(stage.device)
+
+
+def build_teacher(
+    plan: StagePlan, device: torch.device
+) -> tuple[Embedder | None, EmbeddingCache | None, Classifier | None]:
+    """What the loss needs of the teacher: (network for every step, cache, head), or None each.
+
+    Raises:
+        FacekdError: The teacher cannot be read, or its head does not fit the data.
+    """
+    settings = plan.stage.teacher
+    if settings is None or not plan.needs & TEACHER_NEEDS:
+        return None, None, None
+    teacher = cache = head = None
+    if plan.uses_cache or "teacher_embeddings" in plan.needs:
+        teacher = open_teacher(settings, plan.folder, str(device))
+    if plan.uses_cache and teacher is not None:
+        weights = file_fingerprint(locate(settings.model, plan.folder))
+        data = plan.data
+        bad = BadRecords(data.on_bad_record, data.max_bad, len(plan.faces))
+        cache = open_cache(teacher, weights, plan.faces, plan.cache_folder, bad, data.workers)
+    if "teacher_head" in plan.needs:
+        path = find_head(settings, plan.folder)
+        if path is not None:
+            head = load_fitting_head(path, plan, plan.teacher_dim or 0, "teacher.head")
+        elif cache is not None:
+            head = class_centres(cache, plan.faces)
+    every_step = settings.cache == "never" and "teacher_embeddings" in plan.needs
+    return (teacher if every_step else None), (None if every_step else cache), head
+
+
+def build_training(
+    plan: StagePlan,
+    device: torch.device,
+    teacher_head: Classifier | None,
+    precision: str | None,
+) -> Training:
+    """Network, objective and optimizer at step 0; the plan's seed fixes every random number.
+
+    Args:
+        plan: The stage.
+        device: Where it trains.
+        teacher_head: The teacher's classifier, where the loss needs one.
+        precision: What an earlier sitting settled on; None settles it now.
+    """
+    torch.manual_seed(plan.seed)
+    model = initial_model(plan.stage, plan.folder, {}).to(device)
+    if plan.stage.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    projector = None
+    if plan.needs_projector and plan.teacher_dim is not None:
+        projector = Projector(plan.embedding_dim, plan.teacher_dim)
+    terms = plan.terms()
+    objective = Objective(terms, _student_head(plan), teacher_head, projector).to(device)
+    optimizer, parameters = make_optimizer((model, objective), plan.stage.optimizer)
+    if precision is None:
+        precision = settle_precision(plan.stage.precision, device, model, plan.input_size)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+    return Training(model, objective, optimizer, parameters, scaler, precision)
+
+
+def _student_head(plan: StagePlan) -> Classifier | None:
+    if "student_head" not in plan.needs:
+        return None
+    wanted = plan.stage.head
+    if wanted is None:
+        bias = any(spec.get("margin") == "softmax" for spec in plan.specs)
+        return Classifier(plan.faces.num_classes, plan.embedding_dim, bias=bias)
+    path = locate(wanted.source, plan.folder)
+    head = load_fitting_head(path, plan, plan.embedding_dim, "head")
+    return head if wanted.frozen else head.requires_grad_(True)

@@ -1,0 +1,138 @@
+"""`facekd-train --check` and `--list`: what a recipe would do, and what there is to choose from."""
+
+import torch
+
+from facekd.backbones import BACKBONES
+from facekd.distill.presets import PRESETS
+from facekd.distill.term import TERMS
+from facekd.heads.margins import MARGINS
+from facekd.recipe import Recipe, is_file, shipped_recipes
+from facekd.teacher.cache import cache_bytes
+from facekd.train.build import pick_device
+from facekd.train.plan import StagePlan, find_head, plan_recipe
+from facekd.train.validate import check_validation
+
+_FLOAT = 4
+
+
+def check(recipe: Recipe) -> str:
+    """Stages, classes, parameters, memory, disk and cache sizes of a recipe, as text.
+
+    Raises:
+        FacekdError: Whatever would stop the training before its first step.
+    """
+    plans = plan_recipe(recipe)
+    blocks = [f"run folder {recipe.output}, seed {recipe.seed}"]
+    for plan in plans:
+        check_validation(plan)
+        blocks.append("\n".join(_stage_lines(plan)))
+    blocks.append("The recipe is sound; nothing was trained.")
+    return "\n\n".join(blocks)
+
+
+def _stage_lines(plan: StagePlan) -> list[str]:
+    stage, faces = plan.stage, plan.faces
+    start = f", starting from {stage.start_from}" if stage.start_from else ""
+    lines = [
+        f"stage {plan.name}",
+        f"  data      {plan.data.source}: {faces.num_classes} identities, {len(faces)} images"
+        + (f"; {plan.holdout.num_classes} people held back" if plan.holdout else ""),
+        f"  network   {stage.model.backbone}, {plan.embedding_dim}-d, {plan.input_size} px: "
+        f"{plan.params / 1e6:.3f} M parameters, {plan.macs / 1e9:.3f} GMAC{start}",
+        f"  loss      {_describe_loss(plan)}",
+        *_teacher_lines(plan),
+        *(
+            [
+                f"  head      from {stage.head.source}, "
+                f"{'frozen' if stage.head.frozen else 'learning'}"
+            ]
+            if stage.head
+            else []
+        ),
+        f"  schedule  {plan.total_steps} steps of {stage.batch_size} images "
+        f"({stage.schedule.epochs:g} epochs of {plan.steps_per_epoch}), {stage.optimizer.name}, "
+        f"lr {stage.optimizer.lr:g}, {stage.schedule.decay}",
+    ]
+    weights, logits = _memory(plan)
+    disk = weights // 2 + plan.params * _FLOAT
+    lines.append(
+        f"  memory    {_bytes(weights)} for weights, gradients and optimizer, {_bytes(logits)} for "
+        f"logits, on {pick_device(stage)}; activations come on top"
+    )
+    lines.append(f"  disk      {_bytes(disk)} for the checkpoint and the results")
+    if plan.uses_cache and plan.teacher_dim:
+        size = cache_bytes(len(faces), plan.teacher_dim)
+        lines.append(f"  cache     {_bytes(size)} of teacher embeddings in {plan.cache_folder}")
+    return lines
+
+
+def _describe_loss(plan: StagePlan) -> str:
+    return " + ".join(f"{weight:g} {name}" for name, weight, _ in plan.terms())
+
+
+def _teacher_lines(plan: StagePlan) -> list[str]:
+    teacher = plan.stage.teacher
+    if teacher is None:
+        return []
+    line = f"  teacher   {teacher.model}, {plan.teacher_dim}-d"
+    if "teacher_head" in plan.needs:
+        found = not is_file(teacher.model) and teacher.head == "auto"
+        found = found or find_head(teacher, plan.folder) is not None
+        line += ", its own classifier" if found else ", classifier rebuilt from class means"
+    if plan.needs_projector:
+        line += f"; a projector {plan.embedding_dim} -> {plan.teacher_dim}"
+    return [line]
+
+
+def _memory(plan: StagePlan) -> tuple[int, int]:
+    """Bytes for (weights + gradients + optimizer state, logits and their gradients)."""
+    classes = plan.faces.num_classes
+    states = 2 if plan.stage.optimizer.name == "adamw" else 1
+    learning = plan.params
+    frozen = 0
+    if "student_head" in plan.needs:
+        size = classes * plan.embedding_dim
+        is_frozen = plan.stage.head is not None and plan.stage.head.frozen
+        learning, frozen = (learning, size) if is_frozen else (learning + size, 0)
+    if "teacher_head" in plan.needs:
+        frozen += classes * (plan.teacher_dim or 0)
+    heads = len(plan.needs & {"student_head", "teacher_head"})
+    logits = 2 * heads * plan.stage.batch_size * classes * _FLOAT
+    return (learning * (2 + states) + frozen) * _FLOAT, logits
+
+
+def _bytes(size: int) -> str:
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def list_everything() -> str:
+    """Shipped recipes, methods with what each needs, margins and backbones, as text."""
+    lines = ["recipes (facekd-train NAME):"]
+    lines += [f"  {name:28} {_description(name)}" for name in shipped_recipes()]
+    lines += ["", "losses (loss: NAME, or {preset: NAME, ...}):"]
+    lines += [f"  {name:12} {PRESETS[name].summary}  [{PRESETS[name].paper}]" for name in PRESETS]
+    lines += ["", "terms (loss: [{term: NAME, weight: 1.0, ...}, ...]):"]
+    for name in TERMS:
+        term = TERMS[name]
+        needs = ", ".join(sorted(n.replace("_", " ") for n in term().needs))
+        lines.append(f"  {name:12} {term.summary()}  needs {needs}  [{term.paper}]")
+    lines += ["", "margins: " + ", ".join(MARGINS), "", "backbones:"]
+    with torch.device("meta"):
+        for name in BACKBONES:
+            params = sum(p.numel() for p in BACKBONES[name]().parameters())
+            also = ", ".join(BACKBONES.aliases(name))
+            lines.append(f"  {name:20} {params / 1e6:7.3f} M at 512-d  {also}")
+    return "\n".join(lines)
+
+
+def _description(name: str) -> str:
+    text = shipped_recipes()[name].read_text(encoding="utf-8")
+    for line in text.splitlines():
+        if line.startswith("description:"):
+            return line.removeprefix("description:").strip().strip("\"'")
+    return ""
