@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import FacekdError
 from .binfile import read_bin
-from .images import decode_rgb
+from .images import Encoded, decode_rgb
 
 FOLDS = 10
 
@@ -31,10 +31,12 @@ class EncodedImages:
     Attributes:
         encoded: One encoded image each.
         source: The file they come from, for error messages.
+        numbers: Each image's number in that file.
     """
 
-    encoded: Sequence[Any]
+    encoded: Sequence[Encoded]
     source: str
+    numbers: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -43,7 +45,7 @@ class EncodedImages:
         try:
             return decode_rgb(self.encoded[index])
         except FacekdError as error:
-            raise FacekdError(f"{self.source}, image {index}: {error}") from error
+            raise FacekdError(f"{self.source}, image {self.numbers[index]}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ def file_order_folds(pairs: int, folds: int = FOLDS) -> NDArray[np.int64]:
 def from_bin(path: str | Path, name: str | None = None) -> PairSet:
     """Read an insightface `.bin`: pair i is images 2i and 2i+1, ten folds in file order.
 
+    An image that occurs in several pairs, byte for byte the same, is kept (and embedded) once:
+    7,701 images instead of 12,000 for LFW.
+
     Args:
         path: The file.
         name: The set's name; the file's stem when None.
@@ -116,15 +121,17 @@ def from_bin(path: str | Path, name: str | None = None) -> PairSet:
     """
     path = Path(path)
     file = read_bin(path)
-    pairs = len(file.same)
-    first = np.arange(0, 2 * pairs, 2, dtype=np.int64)
+    first: dict[bytes, int] = {}
+    owner = [first.setdefault(bytes(image), i) for i, image in enumerate(file.encoded)]
+    numbers, rows = np.unique(np.asarray(owner, dtype=np.int64), return_inverse=True)
+    kept = [file.encoded[i] for i in numbers.tolist()]
     return PairSet(
         name=name or path.stem,
-        images=EncodedImages(file.encoded, str(path)),
-        left=first,
-        right=first + 1,
+        images=EncodedImages(kept, str(path), numbers.tolist()),
+        left=rows[0::2].copy(),
+        right=rows[1::2].copy(),
         same=np.asarray(file.same, dtype=np.bool_),
-        folds=file_order_folds(pairs),
+        folds=file_order_folds(len(file.same)),
     ).check()
 
 

@@ -46,7 +46,7 @@ def embed_images(
     with bar:
         for start in range(0, len(images), batch_size):
             stop = min(start + batch_size, len(images))
-            batch = np.stack([_fit(images[i], size) for i in range(start, stop)])
+            batch = np.stack([resize(images[i], size) for i in range(start, stop)])
             out[start:stop] = model.embed(batch, flip=flip)
             bar.update(stop - start)
     if not np.isfinite(out).all():
@@ -80,7 +80,3 @@ def image_sizes(pairs: PairSet, model: "Embedder") -> str:
     if (height, width) == (size, size):
         return f"{width}x{height}"
     return f"{width}x{height} -> {size}x{size}"
-
-
-def _fit(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    return image if image.shape[:2] == (size, size) else resize(image, size)

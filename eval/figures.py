@@ -1,0 +1,97 @@
+"""ROC curves: one panel a bench, all models in each, told apart by colour and line style."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..files import atomic_path
+from .results import BenchResult, Evaluation, ModelResult
+from .tables import far_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; a style each for black and white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
+LEGEND_FAR = 1e-3
+PANELS_A_ROW = 3
+
+
+def draw_roc(evaluation: Evaluation, paths: list[Path]) -> None:
+    """Draw the ROC curves and write them to each path, in the format its suffix names.
+
+    The FAR axis is logarithmic and starts at one false accept: nothing below it was measured.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    benches = evaluation.benches
+    columns = min(len(benches), PANELS_A_ROW)
+    rows = math.ceil(len(benches) / columns)
+    figure = Figure(figsize=(5.6 * columns, 4.6 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, bench in zip(panels, benches, strict=False):
+        _draw_bench(panel, bench, evaluation.flip)
+    for empty in panels[len(benches) :]:
+        empty.set_visible(False)
+    for path in paths:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], dpi=200)
+
+
+def _draw_bench(panel: "Axes", bench: BenchResult, flip: bool) -> None:
+    floor = 1 / bench.impostors
+    lowest = 1.0
+    for number, model in enumerate(bench.models):
+        roc = model.numbers.roc
+        start = int(np.searchsorted(roc.far, floor, side="right")) - 1  # the last at or under it
+        far, tar = np.maximum(roc.far[start:], floor), roc.tar[start:]
+        lowest = min(lowest, float(tar[0]))
+        colour = COLOURS[number % len(COLOURS)]
+        panel.plot(
+            far,
+            tar,
+            color=colour,
+            linestyle=STYLES[number % len(STYLES)],
+            linewidth=1.8,
+            label=_label(model),
+            clip_on=False,
+            zorder=3,
+        )
+    panel.set_xscale("log")
+    panel.set_xlim(floor, 1)
+    panel.set_ylim(_axis_start(lowest), 1)
+    panel.set_xlabel("false accept rate (FAR)")
+    panel.set_ylabel("true accept rate (TAR)")
+    panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    panel.grid(which="major", color="#d9d9d9", linewidth=0.7)
+    panel.grid(which="minor", axis="x", color="#efefef", linewidth=0.5)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right"]].set_visible(False)
+    flipped = "flip sum" if flip else "no flip"
+    panel.set_title(bench.name, loc="left", fontweight="bold")
+    panel.set_title(
+        f"{bench.genuine:,} genuine, {bench.impostors:,} impostor pairs; {flipped}",
+        loc="right",
+        fontsize=8,
+        color="#555555",
+    )
+    panel.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+
+
+def _label(model: ModelResult) -> str:
+    for point in model.numbers.points:
+        if point.target_far == LEGEND_FAR and point.tar is not None:
+            return f"{model.name}: TAR {100 * point.tar:.2f} % at {far_name(LEGEND_FAR)}"
+    return f"{model.name}: AUC {100 * model.numbers.auc:.2f} %"
+
+
+def _axis_start(lowest: float) -> float:
+    """A round TAR below the lowest that is drawn, so that near-perfect curves fill the panel."""
+    room = max(1 - lowest, 1e-3) * 1.1
+    step: float = 10.0 ** math.floor(math.log10(room))
+    return max(0.0, 1.0 - math.ceil(room / step) * step)
