@@ -174,7 +174,7 @@ def _fits(shape: Any, size: int) -> bool:
     """Whether a shape is that of one row, or column, of `size` elements."""
     if not isinstance(shape, tuple) or len(shape) > 4:
         return False
-    if not all(isinstance(n, int) and 0 <= n <= size for n in shape):
+    if not all(isinstance(n, int) and 0 <= n <= max(size, 1) for n in shape):
         return False
     return prod(shape) == size and sum(n != 1 for n in shape) <= 1
 
@@ -216,12 +216,12 @@ class _Global:
                 return _Dtype(name)
             case "scalar", (_Dtype(kind="b1"), bytes(raw)) if len(raw) == 1:
                 return raw != b"\0"
-            case "encode", (str(text), "latin1" | "latin-1"):
+            case "encode" | "bytearray", (str(text), "latin1" | "latin-1"):
                 self._budget[0] -= len(text)
                 if self._budget[0] < 0:
                     raise FacekdError("it unfolds to more bytes than the file has.")
                 return text.encode("latin-1")
-            case "bytes", ():
+            case "bytes" | "bytearray", ():
                 return b""
             case "bytearray", (bytes(raw),):
                 return raw

@@ -1,0 +1,66 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from facekd.data_tools.images import encode_jpeg
+from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
+
+from facekd.cli.data import main
+
+JPEG = encode_jpeg(np.full((16, 16, 3), 7, np.uint8))
+
+
+@pytest.fixture
+def records(tmp_path):
+    with RecordWriter(tmp_path / "a.rec") as writer:
+        for key, image in enumerate([JPEG, b"not, a picture", JPEG]):
+            writer.write(key, pack(IRHeader(0.0, key), image))
+    return tmp_path / "a.rec"
+
+
+def test_inspect_prints_a_table_or_json(records, capsys):
+    assert main(["inspect", str(records)]) == 0
+    assert "images per identity  min 3, median 3, p95 3, max 3" in capsys.readouterr().out
+    assert main(["inspect", str(records), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 3
+
+
+def test_verify_lists_bad_records_and_exits_2(records, tmp_path, capsys):
+    offset = 8 + 24 + len(JPEG) + (-len(JPEG) % 4)
+    table = f"record,offset,reason\n1,{offset},14 bytes do not decode as an image.\n"
+    assert main(["verify", str(records)]) == 2
+    out, err = capsys.readouterr()
+    assert out == table
+    assert "3 records checked, 1 bad." in err
+    assert main(["verify", str(records), "--csv", str(tmp_path / "bad.csv")]) == 2
+    assert capsys.readouterr().out == ""
+    assert (tmp_path / "bad.csv").read_text() == table
+
+
+def test_verify_of_sound_records_exits_0(tmp_path, capsys):
+    with RecordWriter(tmp_path / "a.rec") as writer:
+        writer.write(0, pack(IRHeader(0.0, 0), JPEG))
+    assert main(["verify", str(tmp_path / "a.rec")]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_bad_input_is_one_line(tmp_path, capsys, command):
+    assert main([command, str(tmp_path / "nothing.rec")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from facekd.cli.data import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'cv2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "examples:" in done.stdout
+    assert done.stdout.endswith("[]\n")
