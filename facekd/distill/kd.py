@@ -1,6 +1,5 @@
 """Knowledge distillation on logits: KL between the teacher's softmax and the student's."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -52,11 +51,10 @@ class KD(Term):
     def forward(self, step: Step) -> Tensor:
         """Mean over the batch: a scalar."""
         student = self._log_probabilities(step, "student", self.head)
-        with torch.no_grad():
-            teacher = step.once(
-                ("teacher log-probabilities", self.linear, self.scale, self.temperature),
-                lambda: self._log_probabilities(step, "teacher", "teacher"),
-            )
+        teacher = step.once(
+            ("teacher log-probabilities", self.linear, self.scale, self.temperature),
+            lambda: self._log_probabilities(step, "teacher", "teacher"),
+        )
         if student.shape != teacher.shape:
             raise FacekdError(
                 f"term 'kd': the student's head has {student.shape[1]} classes and the teacher's "

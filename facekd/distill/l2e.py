@@ -34,7 +34,7 @@ class L2E(Term):
 
     def forward(self, step: Step) -> Tensor:
         """The distance over the batch: a scalar."""
-        student, teacher = step.projected, step.teacher.detach()
+        student, teacher = step.projected, step.teacher
         if student.shape != teacher.shape:
             raise FacekdError(
                 f"term 'l2e': the student's embeddings are {student.shape[1]} wide and the "

@@ -113,7 +113,8 @@ class Classifier(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             lengths = torch.linalg.vector_norm(self.weight, dim=1).clamp_min(_SHORTEST)
             # Lengths are divided out after the product: no normalised copy of a (C, d) weight.
-            return F.linear(unit(embeddings), self.weight) / lengths
+            cosines: Tensor = F.linear(unit(embeddings), self.weight) / lengths
+            return cosines
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Linear logits z W^T + b, computed in float32 under any autocast.

@@ -157,6 +157,15 @@ def test_kd(side, logits):
     compare(KD(head=side, temperature=3.0, scale=scale, logits=logits), slow)
 
 
+@pytest.mark.parametrize(
+    "changed", [{"temperature": 2.0}, {"scale": 8.0}, {"logits": "linear"}, {"head": "teacher"}]
+)
+def test_kd_terms_of_one_step_do_not_disturb_each_other(changed):
+    shared = Batch().step
+    KD()(shared)
+    assert torch.equal(KD(**changed)(shared), KD(**changed)(Batch().step))
+
+
 def test_kd_is_zero_for_a_perfect_student():
     batch = Batch()
     batch.step.embeddings = batch.t.clone()
