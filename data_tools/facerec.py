@@ -51,6 +51,8 @@ class FaceRecords:
         keys: int64 (n,), the images' record ids. Where the `.idx` is missing they are the ids in
             the image headers if those differ from each other, else the records' ordinal numbers.
         labels: int64 (n,), the raw labels; of a vector label its first element.
+        promised: How many images face2rec's header record speaks of; None where it cannot know
+            (im2rec, or too many for a float32). Fewer in fact: the index or the file was cut.
         skipped: Sentences, one for each record left out by `on_bad_record="skip"`.
 
     Raises:
@@ -69,6 +71,8 @@ class FaceRecords:
             records = records.select(order)
             heads = heads.take(order)
         self.layout = "face2rec" if has_header_record(records) else "im2rec"
+        exact = self.layout == "face2rec" and 1 <= heads.label[0] < _MAX_LABEL
+        self.promised = int(heads.label[0]) - 1 if exact else None
         no_image = heads.sound & (heads.flag > 0) & (heads.image_bytes == 0)
         images = ~no_image if self.layout == "face2rec" else np.ones(len(records), dtype=bool)
         good = heads.sound & (heads.image_bytes > 0) & _is_label(heads.label)

@@ -30,9 +30,7 @@ def decode_rgb(encoded: Encoded) -> Image:
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
-        raise FacekdError(
-            f"{len(encoded)} bytes do not decode as an image ({error.err})."
-        ) from error
+        raise FacekdError(f"{len(encoded)} bytes do not decode as an image.") from error
     if image is None:
         raise FacekdError(f"{len(encoded)} bytes do not decode as an image.")
     return image.astype(np.uint8, copy=False)

@@ -66,6 +66,7 @@ def _inspect_records(path: Path) -> dict[str, Any]:
         "path": str(path),
         "kind": f"records ({records.layout} layout)",
         "images": len(records),
+        **_promise(records),
         **_identities(records.labels),
         "labels": [int(identities[0]), int(identities[-1])],
         "record_ids": [int(records.keys[0]), int(records.keys[-1])],
@@ -73,6 +74,12 @@ def _inspect_records(path: Path) -> dict[str, Any]:
         "fingerprint": records.fingerprint,
         "label_map_hash": names.hash,
     }
+
+
+def _promise(records: FaceRecords) -> dict[str, Any]:
+    """The header's count of images, where it is another one: records or index lines are lost."""
+    differs = records.promised not in (None, len(records))
+    return {"images_in_header": records.promised} if differs else {}
 
 
 def _inspect_folder(path: Path) -> dict[str, Any]:

@@ -221,7 +221,10 @@ def read_index(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
     Raises:
         FacekdError: A line is not of that form, or there is none.
     """
-    text = path.read_bytes().replace(b"\r\n", b"\n")
+    try:
+        text = path.read_bytes().replace(b"\r\n", b"\n")
+    except OSError as error:
+        raise FacekdError(f"cannot read {path}: {error.strerror or error}.") from error
     if text and not text.endswith(b"\n"):
         text += b"\n"
     shape = text.translate(None, b"0123456789")

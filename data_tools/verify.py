@@ -1,7 +1,8 @@
 """Reading and decoding everything a data file holds, to find what is bad in it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,57 +43,53 @@ class Verification:
     """
 
     def __init__(self, path: str | Path) -> None:
+        self._check: Callable[[int], BadRecord | None]
         kind, path = locate(path)
         if kind == "rec":
             records = RecordFile(path)
-            self._length, self._steps = len(records), _records(records)
+            self._length = len(records)
+            self._check = partial(_check_record, records, has_header_record(records))
         elif kind == "bin":
             images = read_bin(path).encoded
-            self._length, self._steps = len(images), _images(images)
+            self._length, self._check = len(images), partial(_check_image, images)
         else:
             files = list_folder(path).paths
-            self._length, self._steps = len(files), _files(files, path)
+            self._length, self._check = len(files), partial(_check_file, files, path)
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[BadRecord | None]:
-        return self._steps
+        return map(self._check, range(self._length))
 
 
-def _records(records: RecordFile) -> Iterator[BadRecord | None]:
-    with_header = has_header_record(records)
-    for i in range(len(records)):
-        try:
-            header, image = read_record(records, i)
-            if not (with_header and np.ndim(header.label) and not len(image)):
-                check_image_record(records.where(i), header, image)
-                decode_rgb(image)
-            yield None
-        except FacekdError as error:
-            reason = str(error).removeprefix(records.where(i)).lstrip(": ")
-            yield BadRecord(int(records.keys[i]), int(records.offsets[i]), reason)
-
-
-def _images(images: list[Encoded]) -> Iterator[BadRecord | None]:
-    for i, image in enumerate(images):
-        reason = _why_not(image)
-        yield BadRecord(i, None, reason) if reason else None
-
-
-def _files(files: list[Path], root: Path) -> Iterator[BadRecord | None]:
-    for file in files:
-        try:
-            reason = _why_not(file.read_bytes())
-        except OSError as error:
-            reason = f"cannot be read: {error.strerror or error}."
-        yield BadRecord(str(file.relative_to(root)), None, reason) if reason else None
-
-
-def _why_not(encoded: Encoded) -> str:
-    """Why an image does not decode; empty when it does."""
+def _check_record(records: RecordFile, with_header: bool, i: int) -> BadRecord | None:
     try:
-        decode_rgb(encoded)
+        header, image = read_record(records, i)
+        if not (with_header and np.ndim(header.label) and not len(image)):
+            check_image_record(records.where(i), header, image)
+            decode_rgb(image)
     except FacekdError as error:
-        return str(error)
-    return ""
+        reason = str(error).removeprefix(records.where(i)).lstrip(": ")
+        return BadRecord(int(records.keys[i]), int(records.offsets[i]), reason)
+    return None
+
+
+def _check_image(images: list[Encoded], i: int) -> BadRecord | None:
+    try:
+        decode_rgb(images[i])
+    except FacekdError as error:
+        return BadRecord(i, None, str(error))
+    return None
+
+
+def _check_file(files: list[Path], root: Path, i: int) -> BadRecord | None:
+    try:
+        decode_rgb(files[i].read_bytes())
+    except FacekdError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}."
+    else:
+        return None
+    return BadRecord(str(files[i].relative_to(root)), None, reason)

@@ -40,6 +40,7 @@ def test_face2rec_as_mxnet_writes_it():
     assert records.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert bytes(records.encoded(3)).startswith(b"abcd\x0a\x23\xd7\xce")
     assert bytes(records.encoded(0)).startswith(b"P6\n")
+    assert records.promised == 6
     assert records.where(1) == "records.rec record 2 at byte 276"
 
 
@@ -94,6 +95,7 @@ def test_record_ids_beyond_float32(tmp_path):
     path = face2rec(tmp_path / "a.rec", [3, 1, 4, 1, 3], first)
     header = RecordFile(path).payload(0)
     promised = np.frombuffer(header[24:], "<f4").astype(int)
+    assert FaceRecords(path).promised is None
     assert promised[0] != first + 12  # the header is rounded: this is the point of the test
     records = FaceRecords(path)
     assert records.keys.tolist() == list(range(first, first + 12))

@@ -30,6 +30,20 @@ def test_records_in_a_folder(tmp_path):
     assert found["label_map_hash"] == LabelMap(("3", "8", "9"), found["fingerprint"]).hash
 
 
+def test_lost_index_lines_show(tmp_path):
+    path = tmp_path / "a.rec"
+    with RecordWriter(path) as writer:
+        writer.write(0, pack(IRHeader(np.array([4, 5]), 0), b""))
+        for key in [1, 2, 3]:
+            writer.write(key, pack(IRHeader(0.0, key), jpeg()))
+        writer.write(4, pack(IRHeader(np.array([1, 4]), 4), b""))
+    assert "images_in_header" not in inspect(path)
+    index = path.with_suffix(".idx")
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[:3]))
+    found = inspect(path)
+    assert (found["images"], found["images_in_header"]) == (2, 3)
+
+
 def test_folder(tmp_path):
     for name in ["ann/1.jpg", "ann/2.jpg", "bob/1.jpg"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
