@@ -156,7 +156,7 @@ def _model_files(given: list[str]) -> dict[str, Path]:
         if not mark or Path(text).exists():
             name, path = Path(text).stem, text
         if name in files:
-            raise FacekdError(f"two models are called {name!r}; name them: --model NAME={path}")
+            raise FacekdError(f"two models are both named {name!r}; give one --model NAME={path}.")
         files[name] = Path(path)
     return files
 
