@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ def read_torch(path: Path) -> object:
                     raise FacekdError(
                         f"{path} is damaged: {record} in it fails its checksum; fetch it again."
                     )
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other kinds of files, which are errors below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise FacekdError(
             f"{path} is no file of plain weights: it is damaged, or it holds objects or code, none "

@@ -137,8 +137,9 @@ def _read_safetensors(path: Path) -> State:
     from safetensors.torch import load_file
 
     try:
-        state: State = load_file(path)
-        return state
+        mapped: State = load_file(path)
+        # off the file's unaligned memory map: kernels round by alignment
+        return {key: value.clone() for key, value in mapped.items()}
     except (SafetensorError, OSError) as error:
         raise FacekdError(f"{path} is damaged or no safetensors file ({error}).") from error
 

@@ -89,8 +89,6 @@ def _import(arguments: argparse.Namespace) -> None:
             f"{arguments.source} is a graph, not weights: use it as it is, as a teacher or in "
             "facekd-eval."
         )
-    if "imported_from" not in model.description:
-        raise FacekdError(f"{arguments.source} is a facekd model already.")
     model.save(arguments.destination)
     print(_table(describe(model, arguments.source)))
     print(f"wrote {arguments.destination}")
