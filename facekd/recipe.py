@@ -20,6 +20,10 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+# sections that a stage replaces as a whole instead of merging them into `common`'s
+_WHOLE = {"model", "loss", "teacher", "head", "data"}
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -184,6 +188,15 @@ class Stage(_Strict):
     def _switches(cls, value: Any) -> Any:
         return _words_to_bools(value)
 
+    def sources(self) -> dict[str, str]:
+        """What the stage builds on: stages or files, by the key that names them."""
+        named = {
+            "teacher": self.teacher.model if self.teacher else None,
+            "head": self.head.source if self.head else None,
+            "start_from": self.start_from,
+        }
+        return {key: source for key, source in named.items() if source is not None}
+
 
 class Recipe(_Strict):
     """A whole recipe, resolved: `common` is merged into the stages before it is checked."""
@@ -202,12 +215,8 @@ class Recipe(_Strict):
     def _references(self) -> "Recipe":
         earlier: list[str] = []
         for name, stage in self.stages.items():
-            for what, source in (
-                ("teacher", stage.teacher.model if stage.teacher else None),
-                ("head", stage.head.source if stage.head else None),
-                ("start_from", stage.start_from),
-            ):
-                if source is not None and not is_file(source) and source not in earlier:
+            for what, source in stage.sources().items():
+                if not is_file(source) and source not in earlier:
                     raise ValueError(
                         f"stages.{name}.{what}: {source!r} is neither a file (.pt, .onnx, "
                         f".params, .safetensors) nor a stage that stands earlier"
@@ -215,6 +224,24 @@ class Recipe(_Strict):
                     )
             earlier.append(name)
         return self
+
+
+def select_stages(recipe: Recipe, names: Sequence[str]) -> Recipe:
+    """The recipe with the named stages only, and those they build on.
+
+    Raises:
+        FacekdError: There is no such stage.
+    """
+    wanted = set()
+    for name in names:
+        if name not in recipe.stages:
+            raise FacekdError(f"there is no stage {name!r}; {did_you_mean(name, recipe.stages)}")
+        wanted.add(name)
+    for name in reversed(recipe.stages):
+        if name in wanted:
+            wanted |= set(recipe.stages[name].sources().values()) & recipe.stages.keys()
+    kept = {name: stage for name, stage in recipe.stages.items() if name in wanted}
+    return recipe.model_copy(update={"stages": kept})
 
 
 def is_file(source: str) -> bool:
@@ -290,7 +317,7 @@ def _merged(under: dict[str, Any], over: dict[str, Any] | None) -> dict[str, Any
     result = dict(under)
     for key, value in (over or {}).items():
         below = result.get(key)
-        both = isinstance(value, dict) and isinstance(below, dict) and key != "loss"
+        both = isinstance(value, dict) and isinstance(below, dict) and key not in _WHOLE
         result[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
     return result
 

@@ -28,10 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("recipe", nargs="?", help="a YAML file, or the name of a shipped recipe")
     parser.add_argument("override", nargs="*", metavar="key.path=value", help="wins over the file")
     parser.add_argument(
+        "--stage",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this stage and what it builds on; may be given again",
+    )
+    parser.add_argument(
         "--check", action="store_true", help="check the recipe and say what it does"
     )
     parser.add_argument("--list", action="store_true", help="list what there is to choose from")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     if args.recipe is None and not args.list:
         parser.error("name a recipe, or use --list")
     return run(lambda: _work(args))
@@ -43,10 +50,12 @@ def _work(args: argparse.Namespace) -> int:
 
         print(list_everything())
         return 0
-    from facekd.recipe import load_recipe
+    from facekd.recipe import load_recipe, select_stages
     from facekd.train.loop import Interrupted
 
     recipe = load_recipe(args.recipe, args.override)
+    if args.stage:
+        recipe = select_stages(recipe, args.stage)
     if args.check:
         from facekd.train.check import check
 

@@ -226,8 +226,11 @@ def initial_model(stage: Stage, folder: Path, earlier: dict[str, StagePlan]) -> 
         "embedding_dim": model.embedding_dim,
         "input_size": model.preprocess.input_size,
     }
-    for key in sorted(settings.model_fields_set & has.keys()):
-        wanted, found = getattr(settings, key), has[key]
+    wishes = {key: getattr(settings, key) for key in settings.model_fields_set & has.keys()}
+    wishes |= settings.args
+    has |= {key: model.description["backbone"]["kwargs"].get(key) for key in settings.args}
+    for key, wanted in wishes.items():
+        found = has[key]
         if wanted != found and not (key == "backbone" and BACKBONES.canonical(wanted) == found):
             raise FacekdError(
                 f"start_from: {path} has {key} {found!r}, but model.{key} says {wanted!r}; "
