@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..files import atomic_path
+from .operating import OperatingPoint
 from .results import BenchResult, Evaluation, ModelResult
 from .tables import far_name
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; a style each for black and white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00", "#56B4E9")
+STYLES = ("-", (0, (5, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.2, 1.2)), (0, (9, 2, 1, 2, 1, 2)))
 LEGEND_FAR = 1e-3
 PANELS_A_ROW = 3
 
@@ -31,7 +32,7 @@ def draw_roc(evaluation: Evaluation, paths: list[Path]) -> None:
     benches = evaluation.benches
     columns = min(len(benches), PANELS_A_ROW)
     rows = math.ceil(len(benches) / columns)
-    figure = Figure(figsize=(5.6 * columns, 4.6 * rows), layout="constrained")
+    figure = Figure(figsize=(5.6 * columns, 5.0 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, bench in zip(panels, benches, strict=False):
@@ -62,6 +63,7 @@ def _draw_bench(panel: "Axes", bench: BenchResult, flip: bool) -> None:
             clip_on=False,
             zorder=3,
         )
+        _mark(panel, model, colour)
     panel.set_xscale("log")
     panel.set_xlim(floor, 1)
     panel.set_ylim(_axis_start(lowest), 1)
@@ -80,14 +82,44 @@ def _draw_bench(panel: "Axes", bench: BenchResult, flip: bool) -> None:
         fontsize=8,
         color="#555555",
     )
-    panel.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+    panel.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.13),
+        ncols=2 if len(bench.models) > 3 else 1,
+        frameon=False,
+        fontsize=9,
+        handlelength=3.2,
+    )
+
+
+def _mark(panel: "Axes", model: ModelResult, colour: str) -> None:
+    """A ring where the legend's TAR is read off."""
+    point = _legend_point(model)
+    if point is not None and point.tar is not None:
+        panel.plot(
+            point.target_far,
+            point.tar,
+            marker="o",
+            markersize=5,
+            markerfacecolor="white",
+            markeredgecolor=colour,
+            markeredgewidth=1.4,
+            zorder=4,
+        )
+
+
+def _legend_point(model: ModelResult) -> OperatingPoint | None:
+    for point in model.numbers.points:
+        if point.target_far == LEGEND_FAR and point.tar is not None:
+            return point
+    return None
 
 
 def _label(model: ModelResult) -> str:
-    for point in model.numbers.points:
-        if point.target_far == LEGEND_FAR and point.tar is not None:
-            return f"{model.name}: TAR {100 * point.tar:.2f} % at {far_name(LEGEND_FAR)}"
-    return f"{model.name}: AUC {100 * model.numbers.auc:.2f} %"
+    point = _legend_point(model)
+    if point is None or point.tar is None:
+        return f"{model.name}: AUC {100 * model.numbers.auc:.2f} %"
+    return f"{model.name}: TAR {100 * point.tar:.2f} % at {far_name(LEGEND_FAR)}"
 
 
 def _axis_start(lowest: float) -> float:

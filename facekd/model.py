@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -137,7 +138,7 @@ class FaceModel(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> FaceModel:
-        """Read a file that `save` wrote; the name becomes the file's stem.
+        """Read a file that `save` wrote, in evaluation mode; the name becomes the file's stem.
 
         Raises:
             FacekdError: The file cannot be read, holds anything but plain values and tensors, is
@@ -209,7 +210,7 @@ def load_model(
             **weights.kwargs,
         )
         model.description["imported_from"] = weights.source
-    return model.eval().to(device)
+    return model.to(device)
 
 
 def _from_content(content: dict[str, Any], path: Path) -> FaceModel:
@@ -251,7 +252,7 @@ def _build(path: Path, state: dict[str, torch.Tensor], **arguments: Any) -> Face
         raise FacekdError(f"{path}: {error}") from error
     model.backbone.load_state_dict(state, assign=True)
     model.name = path.stem
-    return model
+    return model.eval()
 
 
 def _existing(path: str | Path) -> Path:
@@ -264,4 +265,6 @@ def _existing(path: str | Path) -> Path:
         raise FacekdError(f"{path} is a folder: give a network's file ({known}).")
     if path.suffix not in SUFFIXES:
         raise FacekdError(f"{path} has no suffix of a network's file ({known}).")
+    if not os.access(path, os.R_OK):
+        raise FacekdError(f"{path} cannot be read: its permissions do not let you.")
     return path

@@ -2,6 +2,8 @@
 
 import json
 import resource
+import subprocess
+import sys
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +68,7 @@ def test_saved_and_loaded_are_the_same(tmp_path):
     for loaded in (FaceModel.load(tmp_path / "student.pt"), load_model(tmp_path / "student.pt")):
         assert np.array_equal(loaded.embed(IMAGES), model.embed(IMAGES))
         assert loaded.name == "student"
+        assert not loaded.training
         assert loaded.description == model.description | {"label_map_hash": "abc"}
         assert {k: v.requires_grad for k, v in loaded.named_parameters()} == {
             k: v.requires_grad for k, v in model.named_parameters()
@@ -316,6 +319,14 @@ def test_a_file_that_describes_itself_is_not_overruled(tmp_path):
         load_model(tmp_path / "a.pt", input_range=(0.0, 255.0))
     with pytest.raises(FacekdError, match="leave input_range and channels out"):
         load_model(tmp_path / "a.pt", channels="bgr")
+
+
+def test_command_help_does_not_wait_for_torch():
+    code = "import sys; from facekd.cli.model import main\ntry: main(['--help'])\n"
+    code += "except SystemExit: sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "facekd-model import" in done.stdout
 
 
 def test_command_info(tmp_path, capsys):

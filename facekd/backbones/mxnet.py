@@ -47,7 +47,7 @@ def mobilefacenet_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, 
     state: dict[str, torch.Tensor] = {}
     bias = None
     for name, array in read_params(path).items():
-        tensor = torch.from_numpy(array)
+        tensor = torch.from_numpy(array).float()
         key = re.sub("^(arg|aux):", "", name)
         if key == "pre_fc1_bias":
             bias = tensor

@@ -5,8 +5,10 @@ They lie in one memory-mapped `.npy` file, float16 (n, 2, d), named by the finge
 images and preprocessing: another teacher or another selection never reads a stale file.
 """
 
+import fcntl
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +98,9 @@ def open_cache(
     parts = ["cache 1", teacher_fingerprint, repr(teacher.preprocess), faces.fingerprint]
     path = folder / f"{fingerprint(parts)}.npy"
     shape = (len(faces), VIEWS, teacher.embedding_dim)
-    if not path.exists():
-        _compute(teacher, faces, path, shape, bad, workers)
+    with _alone(path.with_suffix(".lock")):
+        if not path.exists():
+            _compute(teacher, faces, path, shape, bad, workers)
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.shape != shape or array.dtype != np.float16:
         raise FacekdError(
@@ -105,6 +108,25 @@ def open_cache(
             f"float16 {shape}); delete it, and it will be computed again."
         )
     return EmbeddingCache(array)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Only one process of the machine at a time computes a cache; the others wait and read it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise FacekdError(f"cannot write to the cache folder {path.parent}: {error}.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(
+                f"another process is computing the teacher's embeddings in {path.parent}; waiting"
+            )
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _compute(
@@ -118,7 +140,6 @@ def _compute(
     part, progress = path.with_suffix(".part.npy"), path.with_suffix(".part.json")
     done = int(json.loads(progress.read_text())["done"]) if progress.exists() else 0
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         array: Any = open_memmap(part, mode="r+" if done else "w+", dtype=np.float16, shape=shape)
     except OSError as error:
         raise FacekdError(f"cannot write the teacher's embeddings to {part}: {error}.") from error

@@ -61,16 +61,18 @@ class OnnxEmbedder:
         options.log_severity_level = 3  # errors only: its warnings are about the exporter's habits
         try:
             self._session = onnxruntime.InferenceSession(str(self.path), options, providers)
+            self._input, self._batch, size = self._image_input()
+            self.preprocess = Preprocess(size, input_range, channels)
+            # two images where it can: a graph may call its batch free and fail on more than one
+            probe = self._run(torch.zeros(min(self._batch, 2), 3, size, size, dtype=torch.uint8))
+        except FacekdError:
+            raise
         except Exception as error:  # likewise: onnxruntime's errors share no public base class
             raise FacekdError(f"{path}: onnxruntime cannot run it ({error}).") from error
-        self._input, batch, size = self._image_input()
-        self._batch = 1 if batch == 1 else BATCH
-        self.preprocess = Preprocess(size, input_range, channels)
-        probe = self._run(torch.zeros(1, 3, size, size, dtype=torch.uint8))
-        if probe.ndim != 2:
+        if probe.ndim != 2 or len(probe) != min(self._batch, 2):
             raise FacekdError(
-                f"{path}: its first output has the shape {tuple(probe.shape)} for one image, "
-                "an embedding has (1, d)."
+                f"{path}: its first output has the shape {tuple(probe.shape)} for "
+                f"{min(self._batch, 2)} images, embeddings have (n, d)."
             )
         self.embedding_dim = int(probe.shape[1])
 
@@ -96,15 +98,15 @@ class OnnxEmbedder:
         (out,) = self._session.run([self._session.get_outputs()[0].name], {self._input: values})
         return torch.from_numpy(out).float().to(pixels.device)
 
-    def _image_input(self) -> tuple[str, int | None, int]:
-        """The input's name, its fixed batch size if any, and the side of its image."""
+    def _image_input(self) -> tuple[str, int, int]:
+        """The input's name, the most images at once, and the side of an image."""
         inputs = self._session.get_inputs()
         shape = inputs[0].shape if len(inputs) == 1 else None
         match shape:
             case [batch, 3, int(height), int(width)] if height == width and (
                 not isinstance(batch, int) or batch == 1
             ):
-                return inputs[0].name, batch if isinstance(batch, int) else None, height
+                return inputs[0].name, 1 if batch == 1 else BATCH, height
         found = ", ".join(f"{i.name} {i.shape}" for i in inputs)
         raise FacekdError(
             f"{self.path}: its inputs are {found}; a face network takes one image input "

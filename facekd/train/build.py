@@ -102,7 +102,7 @@ def _student_head(plan: StagePlan) -> Classifier | None:
         return None
     wanted = plan.stage.head
     if wanted is None:
-        bias = any(spec.get("margin") == "softmax" for spec in plan.specs)
+        bias = any(term.linear for _, _, term in plan.terms())
         return Classifier(plan.faces.num_classes, plan.embedding_dim, bias=bias)
     path = locate(wanted.source, plan.folder)
     head = load_fitting_head(path, plan, plan.embedding_dim, "head")
