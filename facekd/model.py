@@ -172,9 +172,9 @@ def load_model(
 
     Args:
         path: The file.
-        input_range: What pixel values 0 and 255 become, for files that do not say; None is
-            (-1, 1), or what the graph or the MXNet training used.
-        channels: Channel order of the network's input, for files that do not say.
+        input_range: What pixel values 0 and 255 become, for files that do not say (a FaceModel's
+            own numbers hold); None is (-1, 1), or what the graph or the MXNet training used.
+        channels: Channel order of the network's input, likewise.
         device: Where it runs.
 
     Returns:
@@ -184,19 +184,13 @@ def load_model(
         FacekdError: The file cannot be read or its network is not known.
     """
     path = _existing(path)
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         from facekd.teacher.onnx import OnnxEmbedder
 
         return OnnxEmbedder(path, input_range, channels, device=device)
-    content = read_torch(path) if path.suffix in TORCH_SUFFIXES else None
+    content = read_torch(path) if path.suffix.lower() in TORCH_SUFFIXES else None
     if isinstance(content, dict) and "format" in content:
         model = _from_content(content, path)
-        own = model.preprocess
-        if input_range not in (None, own.input_range) or channels not in ("rgb", own.channels):
-            raise FacekdError(
-                f"{path} says itself what its input is ({own.input_range}, {own.channels}); leave "
-                "input_range and channels out."
-            )
     else:
         weights = read_weights(path, content)
         model = _build(
@@ -263,7 +257,7 @@ def _existing(path: str | Path) -> Path:
         raise FacekdError(f"{path} does not exist: give a network's file ({known}).")
     if not path.is_file():
         raise FacekdError(f"{path} is a folder: give a network's file ({known}).")
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise FacekdError(f"{path} has no suffix of a network's file ({known}).")
     if not os.access(path, os.R_OK):
         raise FacekdError(f"{path} cannot be read: its permissions do not let you.")

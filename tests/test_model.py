@@ -313,12 +313,9 @@ def test_paths_that_are_no_model(tmp_path):
 
 
 def test_a_file_that_describes_itself_is_not_overruled(tmp_path):
-    small().save(tmp_path / "a.pt")
-    load_model(tmp_path / "a.pt", input_range=(-1.0, 1.0))
-    with pytest.raises(FacekdError, match="leave input_range and channels out"):
-        load_model(tmp_path / "a.pt", input_range=(0.0, 255.0))
-    with pytest.raises(FacekdError, match="leave input_range and channels out"):
-        load_model(tmp_path / "a.pt", channels="bgr")
+    small(input_range=(0.0, 1.0)).save(tmp_path / "a.pt")
+    model = load_model(tmp_path / "a.pt", input_range=(0.0, 255.0), channels="bgr")
+    assert model.preprocess == Preprocess(32, (0.0, 1.0), "rgb")
 
 
 def test_command_help_does_not_wait_for_torch():

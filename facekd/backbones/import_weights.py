@@ -48,12 +48,12 @@ def read_weights(path: Path, content: object) -> Weights:
     Raises:
         FacekdError: The file cannot be read, or the network is not one of ours.
     """
-    if path.suffix == ".params":
+    if path.suffix.lower() == ".params":
         state, kwargs = mobilefacenet_state(path)
         found = recognize(state, str(path))
         kwargs = found.kwargs | kwargs
         return replace(found, kwargs=kwargs, input_range=MXNET_RANGE, source="mxnet")
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         content = _read_safetensors(path)
     return recognize(_state_of(content, path), str(path))
 

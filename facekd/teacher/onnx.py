@@ -1,5 +1,6 @@
 """A face network in an ONNX file, run by onnxruntime."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -24,7 +25,7 @@ class OnnxEmbedder:
             insightface does: a subtraction and a multiplication among the first nodes mean that
             the graph normalises and takes 0..255, else it is -1..1.
         channels: Channel order of the graph's input.
-        device: "cpu", or "cuda" where onnxruntime was built for it.
+        device: Where it runs; with "cuda", the CPU where onnxruntime was not built for CUDA.
 
     Raises:
         FacekdError: onnxruntime is not installed, the file cannot be read, or the graph takes
@@ -123,14 +124,12 @@ def _normalizes(graph: "onnx.GraphProto") -> bool:
 
 
 def _providers(onnxruntime: Any, device: torch.device) -> list[str]:
-    if device.type == "cpu":
-        return ["CPUExecutionProvider"]
-    if (
-        device.type != "cuda"
-        or "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
-    ):
-        raise FacekdError(
-            f"onnxruntime cannot run on {device.type!r} here: use the device 'cpu', or install "
-            "onnxruntime-gpu for 'cuda'."
+    if device.type == "cuda":
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        warnings.warn(
+            "this onnxruntime has no CUDA: an ONNX network runs on the CPU, slowly; "
+            "onnxruntime-gpu would use the device",
+            stacklevel=3,
         )
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    return ["CPUExecutionProvider"]

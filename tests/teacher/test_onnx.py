@@ -4,6 +4,7 @@ import builtins
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -131,9 +132,11 @@ def test_without_onnxruntime(tmp_path, monkeypatch):
         OnnxEmbedder(path)
 
 
-def test_a_device_it_cannot_run_on(tmp_path):
-    with pytest.raises(FacekdError, match="cannot run on 'meta'"):
-        load_model(graph_file(tmp_path / "a.onnx"), device="meta")
+def test_cuda_without_it_in_onnxruntime(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.warns(UserWarning, match="runs on the CPU"):
+        model = load_model(graph_file(tmp_path / "a.onnx"), device="cuda")
+    np.testing.assert_allclose(model.embed(IMAGES), expected(IMAGES, -1, 1), atol=1e-4)
 
 
 def test_command_info(tmp_path, capsys):
