@@ -130,7 +130,9 @@ def _paint_features(
         brush.hull(curves[f"nostril_{side}"], _tone(skin, 0.35))
         brush.fill(curves[f"eye_{side}"], (240, 238, 234))
         brush.fill(curves[f"iris_{side}"], _tone(iris, 1.0))
-        brush.fill(curves[f"pupil_{side}"], (14, 12, 12))
+        pupil = curves[f"pupil_{side}"]
+        brush.fill(pupil, (14, 12, 12))
+        brush.hull(0.4 * pupil + 0.6 * pupil[10], (250, 250, 250))
         brush.fill(curves[f"lid_{side}"], dark)
         brush.stroke(curves[f"crease_{side}"], _tone(skin, 0.72), 0.006)
         brush.fill(curves[f"brow_{side}"], _tone(hair, 0.75))
@@ -153,7 +155,7 @@ def _paint_front(
     brush.fill(curves["front_hair"], _tone(hair, 1.0))
     colour = _tone(stream.uniform(15, 235, 3), 1.0)
     if capture["hat"] < 0.06:
-        brush.fill(curves["front_hair"] * (1.0, 1.0) - (0.0, 0.04), colour)
+        brush.fill(curves["front_hair"] - (0.0, 0.04), colour)
     if capture["mask"] < 0.03:
         half = curves["face"][: len(curves["face"]) // 2]
         low = half[half[:, 1] > curves["nose_tip"][0, 1]]
