@@ -32,7 +32,8 @@ def draw_roc(evaluation: Evaluation, paths: list[Path]) -> None:
     benches = evaluation.benches
     columns = min(len(benches), PANELS_A_ROW)
     rows = math.ceil(len(benches) / columns)
-    figure = Figure(figsize=(5.6 * columns, 5.0 * rows), layout="constrained")
+    height = 4.5 + 0.2 * len(benches[0].models)  # the legend stands below the panel
+    figure = Figure(figsize=(5.6 * columns, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, bench in zip(panels, benches, strict=False):
@@ -75,17 +76,19 @@ def _draw_bench(panel: "Axes", bench: BenchResult, flip: bool) -> None:
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
     flipped = "flip sum" if flip else "no flip"
-    panel.set_title(bench.name, loc="left", fontweight="bold")
-    panel.set_title(
+    panel.set_title(bench.name, loc="left", fontweight="bold", pad=20)
+    panel.annotate(
         f"{bench.genuine:,} genuine, {bench.impostors:,} impostor pairs; {flipped}",
-        loc="right",
-        fontsize=8,
+        (0, 1),
+        xytext=(0, 7),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=8.5,
         color="#555555",
     )
     panel.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, -0.13),
-        ncols=2 if len(bench.models) > 3 else 1,
         frameon=False,
         fontsize=9,
         handlelength=3.2,
@@ -119,7 +122,7 @@ def _label(model: ModelResult) -> str:
     point = _legend_point(model)
     if point is None or point.tar is None:
         return f"{model.name}: AUC {100 * model.numbers.auc:.2f} %"
-    return f"{model.name}: TAR {100 * point.tar:.2f} % at {far_name(LEGEND_FAR)}"
+    return f"{model.name}: TAR {100 * point.tar:.2f} % at FAR {far_name(LEGEND_FAR)}"
 
 
 def _axis_start(lowest: float) -> float:

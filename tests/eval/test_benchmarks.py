@@ -58,6 +58,7 @@ def test_synthetic_pairs_are_the_same_at_every_size_and_say_so():
     small, large = (synthetic_pairs(s, identities=40, images_each=4, pairs=200) for s in (32, 48))
     assert small.name == "synthetic"
     assert (small.left == large.left).all()
+    assert small.images[0] is small.images[0]  # drawn once, however many models look at it
     assert (small.images[0].shape, large.images[0].shape) == ((32, 32, 3), (48, 48, 3))
     assert "synthetic" in find_bench("synthetic", None).source
 
