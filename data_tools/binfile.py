@@ -82,7 +82,7 @@ def read_bin(path: str | Path, max_bytes: int = 4 << 30, max_images: int = 200_0
         raise FacekdError(f"{path}: {error}") from None
     except Exception as error:
         # What a damaged pickle makes the unpickler raise can be of any kind.
-        raise FacekdError(f"{path} is a damaged pickle ({error}): copy it again.") from error
+        raise FacekdError(f"{path} is a damaged pickle ({error!r}): copy it again.") from error
 
 
 def write_bin(path: str | Path, encoded: Sequence[Encoded], same: Sequence[bool]) -> None:
@@ -103,6 +103,7 @@ def write_bin(path: str | Path, encoded: Sequence[Encoded], same: Sequence[bool]
 def _check_opcodes(data: bytes, max_images: int) -> None:
     """Walk through the opcodes without obeying any of them."""
     at, count, limit = 0, 0, _OPCODES_PER_ITEM * (max_images + 16)
+    frame_end = 0
     while at < len(data):
         op = _OPCODES.get(data[at])
         if op is None or op.name not in _ALLOWED:
@@ -119,6 +120,10 @@ def _check_opcodes(data: bytes, max_images: int) -> None:
             slot = int(argument) if op.name == "PUT" else int.from_bytes(argument, "little")
             if not 0 <= slot <= count:
                 raise FacekdError(f"the pickle's memo number {slot} at byte {at} is out of range.")
+        if at < frame_end < end:
+            raise FacekdError(f"the pickle is damaged: {op.name} at byte {at} leaves its frame.")
+        if op.name == "FRAME":
+            frame_end = end + int.from_bytes(data[at + 1 : end], "little")
         at = end
     raise FacekdError("the pickle is cut short: it has no end mark; copy the file again.")
 

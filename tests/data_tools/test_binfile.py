@@ -180,6 +180,7 @@ def test_object_array_by_numpy(tmp_path):
         (b"\x80\x02T\xff\xff\xff\xff.", "BINSTRING at byte 2 reaches past"),
         (b"\x80\x02]r\xff\xff\xff\x7f.", "memo number 2147483647 at byte 3"),
         (b"(lp99999999999\n.", "memo number 99999999999"),
+        (b"\x80\x05\x95" + struct.pack("<Q", 3) + b"C\x04abcd.", "at byte 11 leaves its frame"),
         (b"\x80\x02}.", "EMPTY_DICT at byte 2"),
         (b"\x80\x02Pid\n.", "PERSID at byte 2"),
         (b"(ios\nsystem\n.", "INST at byte 1"),
