@@ -22,6 +22,8 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 # sections that a stage replaces as a whole instead of merging them into `common`'s
 _WHOLE = {"model", "loss", "teacher", "head", "data"}
+# what a section means that is given as a plain word
+_SHORT_FORM = {"data": "source", "teacher": "model", "head": "source", "loss": "preset"}
 
 
 class _Strict(BaseModel):
@@ -276,9 +278,13 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     if not isinstance(document.data, dict):
         raise FacekdError(f"{document.name}: a recipe is a mapping of keys, not a plain value.")
     raw = dict(document.data)
-    for override in overrides:
+    shared = [o for o in overrides if o.startswith("common.")]
+    for override in shared:
         _override(raw, override)
     raw = _merge_common(raw, document)
+    for override in overrides:
+        if override not in shared:
+            _override(raw, override)
     raw.setdefault("output", f"runs/{path.stem}")
     try:
         return Recipe.model_validate(raw)
@@ -287,13 +293,21 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
+    """Set one key; parts of a section written in its short form (`data: x.rec`) are kept."""
     key, found, text = override.partition("=")
     if not found or not key:
         raise FacekdError(f"{override!r} is not key.path=value, such as output=runs/new.")
     *parents, last = key.split(".")
+    stages = raw.get("stages")
+    if parents[:1] == ["stages"] and isinstance(stages, dict):
+        stage = key.split(".")[1]
+        if stage not in stages:
+            raise FacekdError(f"{override}: no stage {stage!r}; {did_you_mean(stage, stages)}")
     target = raw
     for part in parents:
         inner = target.get(part)
+        if isinstance(inner, str) and part in _SHORT_FORM:
+            inner = {_SHORT_FORM[part]: inner}
         target[part] = dict(inner) if isinstance(inner, dict) else {}
         target = target[part]
     target[last] = parse_value(text)
