@@ -1,0 +1,239 @@
+"""Every shipped recipe is sound, and each of its stages takes a step, through the command itself.
+
+The files a recipe asks for are generated: drawn faces in a .rec and in .bin files, an ONNX graph
+and weights of random numbers. Stages that several recipes share word for word are trained once:
+the finished files go into the next recipe's run folder, where facekd compares the settings itself.
+"""
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from facekd.cli.train import main
+from facekd.data_tools.binfile import write_bin
+from facekd.data_tools.images import encode_jpeg
+from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
+from facekd.data_tools.synthetic import SyntheticFaces
+from facekd.model import FaceModel
+from facekd.recipe import Recipe, is_file, load_recipe, shipped_recipes
+from facekd.train.build import build_training
+
+SMALL = 32  # pixels, where every network of a recipe is its own
+PAPER_SCALE = [name for name in shipped_recipes() if name.startswith("ms1mv")]
+
+
+def face_rec(path, people, each):
+    """Drawn faces in insightface's layout: header record, images, one range record a person."""
+    faces = SyntheticFaces(people, each, size=SMALL)
+    path.parent.mkdir(exist_ok=True)
+    end = len(faces) + 1
+    with RecordWriter(path) as writer:
+        header = np.array([end, end + people], np.float32)
+        writer.write(0, pack(IRHeader(header, 0), b""))
+        for i, label in enumerate(faces.labels):
+            writer.write(i + 1, pack(IRHeader(float(label), i + 1), encode_jpeg(faces.image(i))))
+        for k in range(people):
+            bounds = np.array([1 + k * each, 1 + (k + 1) * each], np.float32)
+            writer.write(end + k, pack(IRHeader(bounds, end + k), b""))
+
+
+def bench_files(folder):
+    """Twelve genuine and twelve impostor pairs of the same few images."""
+    faces = SyntheticFaces(4, 3, size=SMALL, split="eval")
+    encoded = [encode_jpeg(faces.image(i)) for i in range(len(faces))]
+    genuine = [(i, i + 1 - 3 * (i % 3 == 2)) for i in range(12)]
+    pairs = [*genuine, *((i, (i + 3) % 12) for i in range(12))]
+    images = [encoded[i] for pair in pairs for i in pair]
+    for name in ("lfw", "cfp_fp", "agedb_30"):
+        write_bin(folder / f"{name}.bin", images, [k < 12 for k in range(24)])
+
+
+def teacher_graph(path, size=112, width=128):
+    """A convolution over the whole image, as the ONNX teacher."""
+    weight = np.random.default_rng(0).standard_normal((width, 3, size, size)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["data", "weight"], ["map"]),
+            helper.make_node("Flatten", ["map"], ["out"]),
+        ],
+        "teacher",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, size, size])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", width])],
+        [numpy_helper.from_array(weight * 1e-4, "weight")],
+    )
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """FACEKD_DATA with everything that shipped recipes name, small."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("ms1mv2", "ms1mv3"):
+        face_rec(folder / name / "train.rec", people=4, each=3)
+        bench_files(folder / name)
+    face_rec(folder / "cfp_train" / "train.rec", people=44, each=3)
+    (folder / "weights").mkdir()
+    teacher_graph(folder / "weights" / "mobilefacenet_arcface128.onnx")
+    FaceModel.create("mobilefacenet", embedding_dim=128).save(folder / "weights" / "start.pt")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _one_step_world(data, monkeypatch):
+    """Batch norms take over their first batch's statistics whole.
+
+    With a tenth of them, as usual, the embeddings of a hundred layers overflow after one step.
+    """
+
+    def build(*args):
+        run = build_training(*args)
+        for module in run.model.modules():
+            if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                module.momentum = 1.0
+        return run
+
+    monkeypatch.setattr("facekd.train.stages.build_training", build)
+    monkeypatch.setenv("FACEKD_DATA", str(data))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(min(2, threads))
+    yield
+    torch.set_num_threads(threads)
+
+
+def one_step(recipe: Recipe) -> list[str]:
+    """Overrides under which each stage takes a single step, and which change nothing else."""
+    overrides = ["data.workers=0"]
+    if recipe.data.source == "synthetic":
+        overrides += ["data.synthetic.identities=6", "data.synthetic.images_per_identity=3"]
+    any_file = any(is_file(s) for stage in recipe.stages.values() for s in stage.sources().values())
+    for name, stage in recipe.stages.items():
+        at = f"stages.{name}"
+        overrides += [f"{at}.batch_size=4", f"{at}.schedule.epochs=0.001"]
+        overrides += [f"{at}.schedule.warmup_epochs=0", f"{at}.device=cpu", f"{at}.precision=fp32"]
+        if not any_file:
+            overrides.append(f"{at}.model.input_size={SMALL}")
+        if "holdout" in stage.validation.benches:
+            overrides.append(f"{at}.validation.pairs=20")
+        if "synthetic" in stage.validation.benches:  # thousands of images to draw
+            overrides.append(f"{at}.validation.benches=[]")
+    return overrides
+
+
+def stand_ins(recipe: Recipe, data: Path) -> list[str]:
+    """A .params file cannot be written here; our own weights of the same network stand for it."""
+    return [
+        f"stages.{name}.start_from={data / 'weights' / 'start.pt'}"
+        for name, stage in recipe.stages.items()
+        if (stage.start_from or "").endswith(".params")
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Where finished stages wait for other recipes that share them."""
+    folder = tmp_path_factory.mktemp("finished")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def shared_key(recipe: Recipe, stage: str) -> str:
+    """Equal for stages that are word for word the same, and so are all stages they build on."""
+    settings = recipe.stages[stage]
+    below = [shared_key(recipe, s) for s in settings.sources().values() if not is_file(s)]
+    return json.dumps([stage, recipe.data.model_dump(), settings.model_dump(), below], default=str)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_stage_takes_a_step(name, data, finished, tmp_path, capsys):
+    recipe = load_recipe(name)
+    overrides = [f"output={tmp_path}", f"cache_dir={finished}", *one_step(recipe)]
+    overrides += stand_ins(recipe, data)
+    recipe = load_recipe(name, overrides)
+
+    assert main([name, *overrides, "--check"]) == 0
+    told = capsys.readouterr().out
+    for stage in recipe.stages:
+        assert f"stage {stage}\n" in told
+    assert not any(tmp_path.iterdir()), "--check trains and writes nothing"
+
+    keep = {stage: finished / f"{abs(hash(shared_key(recipe, stage)))}" for stage in recipe.stages}
+    reused = [stage for stage in recipe.stages if keep[stage].exists()]
+    for stage in reused:
+        shutil.copytree(keep[stage], tmp_path, copy_function=os.link, dirs_exist_ok=True)
+    assert main([name, *overrides]) == 0
+    told = capsys.readouterr().out
+    for stage in recipe.stages:
+        summary = json.loads((tmp_path / stage / "summary.json").read_text())
+        assert summary["steps"] == 1
+        assert (f"stage {stage!r} is finished: " in told) == (stage in reused)
+        assert (tmp_path / f"{stage}.pt").is_file()
+        benches = {Path(b).stem for b in recipe.stages[stage].validation.benches}
+        assert summary["validation"].keys() == benches
+        with (tmp_path / stage / "metrics.csv").open() as rows:
+            assert np.isfinite(
+                [float(value) for value in next(csv.DictReader(rows)).values()]
+            ).all()
+        if stage not in reused and name in PAPER_SCALE:
+            keep[stage].mkdir()
+            for file in tmp_path.glob(f"{stage}.*"):
+                os.link(file, keep[stage] / file.name)
+            shutil.copytree(tmp_path / stage, keep[stage] / stage, copy_function=os.link)
+    shutil.rmtree(tmp_path)
+
+
+def test_all_pairs_of_the_paper_are_there():
+    wanted = {
+        f"{data}_{teacher}_{student}"
+        for data in ("ms1mv2", "ms1mv3")
+        for teacher in ("r50", "r100")
+        for student in ("mobilefacenet", "mobilefacenet_w2")
+    }
+    assert set(PAPER_SCALE) == wanted
+
+
+@pytest.mark.parametrize("name", PAPER_SCALE)
+def test_a_recipe_does_what_its_name_says(name, data):
+    recipe = load_recipe(name)
+    dataset, teacher, student = name.split("_", 2)
+    assert recipe.data.source == f"{data}/{dataset}/train.rec"
+    assert recipe.output == f"runs/{name}"
+    assert list(recipe.stages) == ["teacher", "alone", "l2e", "th_kd", "sh_teacher", "sh_kd"]
+    for stage, settings in recipe.stages.items():
+        backbone = f"i{teacher.replace('r', 'resnet')}" if "teacher" in stage else student
+        assert settings.model.backbone == backbone
+        assert settings.model.embedding_dim == 512
+        assert all(b.startswith(f"{data}/{dataset}/") for b in settings.validation.benches)
+
+
+@pytest.mark.parametrize("name", PAPER_SCALE)
+def test_methods_differ_in_nothing_but_the_method(name):
+    """Same network, data, schedule and optimizer for every student, and for both teachers."""
+    stages = load_recipe(name).stages
+    method = {"loss", "teacher", "head"}
+    for first, others in {"alone": ("l2e", "th_kd", "sh_kd"), "teacher": ("sh_teacher",)}.items():
+        for other in others:
+            assert stages[other].model_dump(exclude=method) == stages[first].model_dump(
+                exclude=method
+            )
+    assert stages["sh_teacher"].loss == stages["teacher"].loss
+    assert stages["sh_kd"].loss == stages["l2e"].loss
+
+
+def test_one_stage_and_what_it_builds_on(capsys, tmp_path):
+    name = "ms1mv3_r50_mobilefacenet"
+    overrides = [f"output={tmp_path}", *one_step(load_recipe(name))]
+    assert main([name, *overrides, "--stage", "th_kd", "--check"]) == 0
+    told = capsys.readouterr().out
+    assert [line for line in told.splitlines() if line.startswith("stage ")] == [
+        "stage teacher",
+        "stage th_kd",
+    ]
