@@ -17,10 +17,10 @@ from time import perf_counter
 
 import cv2
 import numpy as np
+
 from facekd.data_tools.facerec import FaceRecords
 from facekd.data_tools.images import decode_rgb, encode_jpeg
 from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
-
 from facekd.files import write_text
 
 

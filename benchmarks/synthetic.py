@@ -3,6 +3,7 @@
 import time
 
 import cv2
+
 from facekd.data_tools.synthetic import SyntheticFaces
 
 IMAGES = 600

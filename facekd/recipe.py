@@ -15,8 +15,9 @@ from facekd.errors import FacekdError, did_you_mean
 from facekd.yaml_reader import Document, KeyPath, parse_value, read_document
 
 Positive = Annotated[int, Field(gt=0)]
-NaturalNumber = Annotated[int, Field(ge=0)]
+NaturalNumber = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -41,24 +42,29 @@ class Synthetic(_Strict):
 class Data(_Strict):
     """Training images: `synthetic`, a `.rec` file, or a folder of `name/*.jpg`."""
 
-    source: str = Field("synthetic", description="synthetic, a .rec file, or an image folder")
+    source: str = Field(
+        default="synthetic", description="synthetic, a .rec file, or an image folder"
+    )
     synthetic: Synthetic = Synthetic()
-    min_images: Positive = Field(1, description="leave out people with fewer images")
-    max_identities: Positive | None = Field(None, description="keep only the first so many people")
+    min_images: Positive = Field(default=1, description="leave out people with fewer images")
+    max_identities: Positive | None = Field(
+        default=None, description="keep only the first so many people"
+    )
     exclude: str | None = Field(
-        None, description="file of identity names or record ids, one a line"
+        default=None, description="file of identity names or record ids, one a line"
     )
     holdout: NaturalNumber = Field(
-        0, description="people held back from training, as the verification set `holdout`"
+        default=0, description="people held back from training, as the verification set `holdout`"
     )
     holdout_seed: NaturalNumber = 0
-    flip: bool = Field(True, description="mirror every second image at random")
+    flip: bool = Field(default=True, description="mirror every second image at random")
     on_bad_record: Literal["error", "skip"] = "error"
     max_bad: Fraction = Field(
-        0.01, description="with skip: stop above this fraction of bad records"
+        default=0.01, description="with skip: stop above this fraction of bad records"
     )
     workers: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="loader processes; default: all cores but one, 0 on two cores or fewer"
+        default=None,
+        description="loader processes; default: all cores but one, 0 on two cores or fewer",
     )
 
     @model_validator(mode="before")
@@ -73,9 +79,14 @@ class Network(_Strict):
     backbone: str = "mobilefacenet"
     embedding_dim: Positive = 512
     input_size: Positive = 112
-    args: dict[str, bool | int | float | str] = Field(
+    args: dict[str, Any] = Field(
         default_factory=dict, description="further arguments of the backbone, such as width: 0.5"
     )
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _switches(cls, value: Any) -> Any:
+        return _words_to_bools(value)
 
 
 class Teacher(_Strict):
@@ -83,16 +94,18 @@ class Teacher(_Strict):
 
     model: str = Field(description="a stage of this recipe, a .pt, .params or .onnx file")
     head: str = Field(
-        "auto",
+        default="auto",
         description="auto: the classifier saved beside the model, else class means of its "
         "embeddings; rebuild: always class means; or a .head.safetensors file",
     )
     input_range: tuple[float, float] | None = Field(
-        None, description="what the network expects pixels 0..255 to become; stated for .onnx"
+        default=None,
+        description="what the network expects pixels 0..255 to become; stated for .onnx",
     )
     channels: Literal["rgb", "bgr"] = "rgb"
     cache: Literal["auto", "never"] = Field(
-        "auto", description="auto: embed every image and its mirror image once; never: every step"
+        default="auto",
+        description="auto: embed every image and its mirror image once; never: every step",
     )
 
     @model_validator(mode="before")
@@ -114,7 +127,9 @@ class Head(_Strict):
     """A classifier taken from elsewhere instead of a random one."""
 
     source: str = Field(description="a stage of this recipe, or a .head.safetensors file")
-    frozen: bool = Field(True, description="keep it as it is (SH-KD's teacher) or train it on")
+    frozen: bool = Field(
+        default=True, description="keep it as it is (SH-KD's teacher) or train it on"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -129,10 +144,10 @@ class Optimizer(_Strict):
     lr: NonNegative = 0.1
     momentum: Fraction = 0.9
     nesterov: bool = False
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
     weight_decay: NonNegative = 5e-4
-    decay_all: bool = Field(False, description="decay batch norm, PReLU and biases too")
-    clip_norm: NonNegative = Field(5.0, description="largest gradient norm; 0: no clipping")
+    decay_all: bool = Field(default=False, description="decay batch norm, PReLU and biases too")
+    clip_norm: NonNegative = Field(default=5.0, description="largest gradient norm; 0: no clipping")
 
 
 class Schedule(_Strict):
@@ -141,8 +156,12 @@ class Schedule(_Strict):
     epochs: Annotated[float, Field(gt=0)] = 20
     warmup_epochs: NonNegative = 0.0
     decay: Literal["cosine", "polynomial", "steps", "none"] = "polynomial"
-    power: NonNegative = Field(1.0, description="of the polynomial; 1 falls linearly to zero")
-    milestones: tuple[NonNegative, ...] = Field((), description="epochs at which steps happen")
+    power: NonNegative = Field(
+        default=1.0, description="of the polynomial; 1 falls linearly to zero"
+    )
+    milestones: tuple[NonNegative, ...] = Field(
+        default=(), description="epochs at which steps happen"
+    )
     gamma: Fraction = 0.1
 
     @model_validator(mode="after")
@@ -160,21 +179,25 @@ class Validation(_Strict):
     """Verification sets looked at during training."""
 
     benches: tuple[str, ...] = Field(
-        (), description="holdout, synthetic, a .bin file, or the name of one in FACEKD_DATA"
+        default=(), description="holdout, synthetic, a .bin file, or the name of one in FACEKD_DATA"
     )
-    pairs: Positive = Field(6000, description="pairs drawn from `holdout`")
-    every: Annotated[float, Field(gt=0)] = Field(1.0, description="epochs between two looks")
+    pairs: Positive = Field(default=6000, description="pairs drawn from `holdout`")
+    every: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="epochs between two looks"
+    )
 
 
 class Stage(_Strict):
     """One network's training."""
 
-    data: Data | None = Field(None, description="default: the recipe's own data")
+    data: Data | None = Field(default=None, description="default: the recipe's own data")
     model: Network = Network()
-    start_from: str | None = Field(None, description="weights: a stage, .pt or .params file")
+    start_from: str | None = Field(
+        default=None, description="weights: a stage, .pt or .params file"
+    )
     teacher: Teacher | None = None
     head: Head | None = None
-    loss: str | dict[str, Any] | list[dict[str, Any]] = "arcface"
+    loss: str | dict[str, Any] | list[str | dict[str, Any]] = "arcface"
     batch_size: Annotated[int, Field(ge=2)] = 128
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -182,12 +205,19 @@ class Stage(_Strict):
     channels_last: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
     validation: Validation = Validation()
-    checkpoint_minutes: NonNegative = Field(10.0, description="between two saves within an epoch")
-    seed: NaturalNumber | None = Field(None, description="default: the recipe's own seed")
+    checkpoint_minutes: NonNegative = Field(
+        default=10.0, description="between two saves within an epoch"
+    )
+    seed: NaturalNumber | None = Field(default=None, description="default: the recipe's own seed")
 
     @field_validator("loss", mode="before")
     @classmethod
     def _switches(cls, value: Any) -> Any:
+        parts = value if isinstance(value, list) else [value]
+        if not all(isinstance(part, str | dict) for part in parts):
+            raise ValueError(
+                "a loss is a preset's name, a mapping with `preset:` or `term:`, or a list of these"
+            )
         return _words_to_bools(value)
 
     def sources(self) -> dict[str, str]:
@@ -205,13 +235,18 @@ class Recipe(_Strict):
 
     format: Literal[1] = 1
     description: str = ""
-    output: str = Field("", description="the run folder; default: runs/<recipe name>")
-    cache_dir: str = Field("", description="teacher embeddings; default: <output>/cache")
+    output: str = Field(default="", description="the run folder; default: runs/<recipe name>")
+    cache_dir: str = Field(default="", description="teacher embeddings; default: <output>/cache")
     seed: NaturalNumber = 0
     data: Data = Data()
     stages: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], Stage] = Field(
         min_length=1
     )
+
+    @field_validator("output", "cache_dir")
+    @classmethod
+    def _home(cls, value: str) -> str:
+        return str(Path(value).expanduser()) if value else value
 
     @model_validator(mode="after")
     def _references(self) -> "Recipe":
@@ -289,7 +324,8 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        raise FacekdError(_first_mistake(error, document)) from error
+        keys = [override.partition("=")[0] for override in overrides]
+        raise FacekdError(_first_mistake(error, document, keys)) from error
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -346,14 +382,15 @@ def _words_to_bools(value: Any) -> Any:
     return words.get(value.lower(), value) if isinstance(value, str) else value
 
 
-def _first_mistake(error: ValidationError, document: Document) -> str:
+def _first_mistake(error: ValidationError, document: Document, overridden: Sequence[str]) -> str:
     """One sentence for the first thing wrong: where, what, and the near key."""
     details = error.errors()
     first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
     path = tuple(p for p in first["loc"] if p not in ("function-before", "function-after"))
     more = f" ({len(details) - 1} more after it)" if len(details) > 1 else ""
     dotted = ".".join(str(p) for p in path)
-    where = _where(path, document)
+    on_command_line = any(f"{dotted}.".startswith(f"{key}.") for key in overridden)
+    where = "command line" if on_command_line else _where(path, document)
     if first["type"] == "extra_forbidden":
         known = _known_keys(path[:-1])
         return f"{where}: unknown key {dotted!r}; {did_you_mean(str(path[-1]), known)}{more}"
@@ -375,12 +412,9 @@ def _where(path: KeyPath, document: Document) -> str:
 def _known_keys(path: KeyPath) -> list[str]:
     """The keys that the schema knows at a place of the recipe."""
     model: type[BaseModel] = Recipe
+    if path[:1] == ("stages",):
+        model, path = Stage, path[2:]
     for part in path:
-        if model is Recipe and part == "stages":
-            continue
-        if model is Recipe and part not in model.model_fields:
-            model = Stage
-            continue
         model = _model_in(model.model_fields[str(part)].annotation) or model
     extra = ["common"] if model is Recipe else []
     return [*model.model_fields, *extra]

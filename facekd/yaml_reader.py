@@ -28,8 +28,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose a node; aliases are refused (a few of them can expand without bound)."""
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
             raise yaml.composer.ComposerError(
                 None, None, "aliases (*name) are not allowed; use `common:` to share settings", mark
             )
@@ -40,12 +40,10 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, rule) for tag, rule in rules if not tag.endswith((":bool", ":timestamp"))]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
-    "tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789")
-)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 class Document:
@@ -68,6 +66,8 @@ class Document:
             line = f" line {mark.line + 1}" if mark else ""
             problem = getattr(error, "problem", None) or str(error).splitlines()[0]
             raise FacekdError(f"{name}{line}: not valid YAML ({problem}).") from error
+        except RecursionError as error:
+            raise FacekdError(f"{name}: brackets nested too deep for a recipe.") from error
 
     def where(self, path: KeyPath) -> str:
         """`file line N` of a key, or of its nearest ancestor that the file spells out."""
@@ -88,7 +88,11 @@ class Document:
             return self._mapping(loader, node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._build(loader, n, (*path, i)) for i, n in enumerate(node.value)]
-        value = loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        try:
+            value = loader.construct_object(node, deep=True)
+        except (ValueError, LookupError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise FacekdError(f"{self.name} line {line}: {node.value!r} is no {kind}.") from error
         return self._expand(value, line) if isinstance(value, str) else value
 
     def _mapping(self, loader: _Loader, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:

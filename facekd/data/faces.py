@@ -74,9 +74,15 @@ def load_faces(data: Data, size: int) -> tuple[FaceSet, FaceSet | None]:
         FacekdError: Nothing, or one identity only, is left to train on; a file is missing.
     """
     source = open_source(data, size)
+    records = len(source.skipped) + len(source.labels)
+    if len(source.skipped) > data.max_bad * records:
+        raise FacekdError(
+            f"{len(source.skipped)} of {records} records of {data.source} are damaged, more than "
+            f"data.max_bad={data.max_bad} allows; the last: {source.skipped[-1]}"
+        )
     keep = np.ones(len(source.labels), bool)
     if data.exclude:
-        keep &= ~_excluded(source, Path(data.exclude))
+        keep &= ~_excluded(source, Path(data.exclude).expanduser())
     counts = np.bincount(source.labels[keep], minlength=len(source.names))
     people = np.flatnonzero(counts >= data.min_images)
     held = _draw_holdout(people[counts[people] > 1], data)
@@ -124,7 +130,7 @@ def _excluded(source: Source, path: Path) -> NDArray[np.bool_]:
         record = line.removeprefix("record:")
         if line in position:
             people.append(position[line])
-        elif record != line and record.isdigit():
+        elif record != line and record.isdecimal():
             records.append(int(record))
         else:
             raise FacekdError(

@@ -42,9 +42,15 @@ class Batch:
     bad: list[str] = field(default_factory=list)
 
     def pin_memory(self) -> "Batch":
-        """Move the tensors to page-locked memory (called by the DataLoader)."""
-        tensors = (self.images, self.labels, self.index, self.position, self.flipped)
-        return Batch(*(t.pin_memory() for t in tensors), bad=self.bad)
+        """Move what goes to the device to page-locked memory (called by the DataLoader)."""
+        return Batch(
+            images=self.images.pin_memory(),
+            labels=self.labels.pin_memory(),
+            index=self.index.pin_memory(),
+            position=self.position,
+            flipped=self.flipped,
+            bad=self.bad,
+        )
 
 
 class Views(Dataset[tuple[View, NDArray[np.uint8] | str]]):
@@ -151,6 +157,7 @@ def make_loader(
         collate_fn=_Collate(faces),
         num_workers=workers,
         pin_memory=pin,
+        generator=torch.Generator(),  # it draws a number to start with: not from the run's own rng
         persistent_workers=workers > 0,
     )
 
@@ -186,7 +193,7 @@ class BadRecords:
                 "images out and count them."
             )
         self.seen += tuple(b for b in batch.bad if b not in self.seen)
-        if len(self.seen) > self.ceiling * self.total or not len(batch.images):
+        if len(self.seen) > self.ceiling * self.total:
             raise FacekdError(
                 f"{len(self.seen)} of {self.total} images do not decode, more than data.max_bad="
                 f"{self.ceiling} allows; the last: {batch.bad[-1]}"

@@ -1,7 +1,8 @@
 """Where training images come from: a `.rec` file, an image folder, or drawn synthetic faces."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ class Source(Protocol):
         index: int64 (n,), stable record ids: they do not depend on any selection.
         label_space: What makes identity names of this source unlike equal ones of another.
         fingerprint: Short hash of what the source holds.
+        skipped: Damaged records that were left out on opening, one sentence each.
+        skipped: Sentences, one for each damaged record left out by `on_bad_record: skip`.
     """
 
     names: tuple[str, ...]
@@ -31,6 +34,7 @@ class Source(Protocol):
     index: NDArray[np.int64]
     label_space: str
     fingerprint: str
+    skipped: Sequence[str]
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """Image `i` as uint8 RGB (h, w, 3).
@@ -44,13 +48,15 @@ class Source(Protocol):
 class RecSource:
     """A `.rec` file; identities are named by their label."""
 
-    def __init__(self, path: Path) -> None:
-        self.records = FaceRecords(path)
+    def __init__(self, path: Path, on_bad_record: Literal["error", "skip"]) -> None:
+        self.records = FaceRecords(path, on_bad_record)
+        self.skipped = self.records.skipped
         values, self.labels = np.unique(self.records.labels, return_inverse=True)
         self.names = tuple(str(v) for v in values)
         self.index = self.records.keys
-        self.label_space = f"rec:{self.records.fingerprint}"
+        self.label_space = self.records.fingerprint
         self.fingerprint = f"{self.label_space}:{path.stat().st_size}"
+        self.skipped = tuple(self.records.skipped)
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """See `Source.image`."""
@@ -63,11 +69,13 @@ class RecSource:
 class FolderSource:
     """A folder of `name/*.jpg`; identities are named by their sub-folder."""
 
+    skipped: Sequence[str] = ()
+
     def __init__(self, path: Path) -> None:
         listing = list_folder(path)
         self.paths, self.labels, self.names = listing.paths, listing.labels, tuple(listing.names)
         self.index = np.arange(len(self.paths), dtype=np.int64)
-        self.label_space = "names"
+        self.label_space = ""
         self.fingerprint = fingerprint(
             f"{p.relative_to(path)} {p.stat().st_size}" for p in self.paths
         )
@@ -82,6 +90,8 @@ class FolderSource:
 
 class SyntheticSource:
     """Drawn faces; the seed names them."""
+
+    skipped: Sequence[str] = ()
 
     def __init__(self, identities: int, images_per_identity: int, size: int, seed: int) -> None:
         self.faces = SyntheticFaces(identities, images_per_identity, size, seed, split="train")
@@ -109,7 +119,7 @@ def open_source(data: Data, input_size: int) -> Source:
     if path.is_dir():
         return FolderSource(path)
     if path.suffix == ".rec" and path.is_file():
-        return RecSource(path)
+        return RecSource(path, data.on_bad_record)
     what = "does not exist" if not path.exists() else "is of no known kind"
     raise FacekdError(
         f"data.source: {path} {what}; name a .rec file, a folder of name/*.jpg, or synthetic."

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from facekd.errors import FacekdError
@@ -153,7 +153,7 @@ def save_head(path: str | Path, classifier: Classifier, label_map_hash: str) -> 
     tensors = {name: tensor.cpu().contiguous() for name, tensor in classifier.state_dict().items()}
     metadata = {"format": HEAD_FORMAT, "label_map": label_map_hash}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        temporary.write_bytes(save(tensors, metadata=metadata))  # save_file hides a full disk
 
 
 def load_head(path: str | Path, frozen: bool = True) -> tuple[Classifier, str]:

@@ -7,10 +7,11 @@ images and preprocessing: another teacher or another selection never reads a sta
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -101,13 +102,7 @@ def open_cache(
     with _alone(path.with_suffix(".lock")):
         if not path.exists():
             _compute(teacher, faces, path, shape, bad, workers)
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if array.shape != shape or array.dtype != np.float16:
-        raise FacekdError(
-            f"{path} is not the cache it should be (found {array.dtype} {array.shape}, expected "
-            f"float16 {shape}); delete it, and it will be computed again."
-        )
-    return EmbeddingCache(array)
+    return EmbeddingCache(_map(path, shape, "r"))
 
 
 @contextmanager
@@ -139,10 +134,7 @@ def _compute(
 ) -> None:
     part, progress = path.with_suffix(".part.npy"), path.with_suffix(".part.json")
     done = int(json.loads(progress.read_text())["done"]) if progress.exists() else 0
-    try:
-        array: Any = open_memmap(part, mode="r+" if done else "w+", dtype=np.float16, shape=shape)
-    except OSError as error:
-        raise FacekdError(f"cannot write the teacher's embeddings to {part}: {error}.") from error
+    array = _map(part, shape, "r+") if done else _create(part, shape)
     order = range(done, len(faces))
     batches = [[(i, False) for i in order[s : s + _BATCH]] for s in range(0, len(order), _BATCH)]
     loader = make_loader(faces, batches, workers=workers)
@@ -158,6 +150,38 @@ def _compute(
     array.flush()
     part.replace(path)
     progress.unlink(missing_ok=True)
+
+
+def _create(path: Path, shape: tuple[int, int, int]) -> Any:
+    """An array of zeros on disk whose room is taken now: a full disk later would kill us."""
+    try:
+        array = open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise FacekdError(
+            f"cannot write the teacher's embeddings to {path}: {error.strerror or error}; they "
+            f"take {cache_bytes(shape[0], shape[2]):,} bytes: free space or choose a cache_dir."
+        ) from error
+    return array
+
+
+def _map(path: Path, shape: tuple[int, int, int], mode: Literal["r", "r+"]) -> Any:
+    """An array on disk that should have this shape."""
+    try:
+        array = np.load(path, mmap_mode=mode, allow_pickle=False)
+        found = f"{array.dtype} {array.shape}"
+    except (OSError, ValueError, EOFError) as error:
+        found = str(error)
+    if found != f"float16 {shape}":
+        progress = path.with_suffix(".json")
+        beside = f" (and {progress})" if mode == "r+" else ""
+        raise FacekdError(
+            f"{path} is not the cache it should be (found {found}, expected float16 {shape}); "
+            f"delete it{beside}, and it will be computed again."
+        )
+    return array
 
 
 def _embed(teacher: Embedder, images: Tensor) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from facekd.recipe import Recipe, is_file, shipped_recipes
 from facekd.teacher.cache import cache_bytes
 from facekd.train.build import pick_device
 from facekd.train.plan import StagePlan, find_head, plan_recipe
+from facekd.train.results import refuse_changes
 from facekd.train.validate import check_validation
 
 _FLOAT = 4
@@ -24,6 +25,7 @@ def check(recipe: Recipe) -> str:
     plans = plan_recipe(recipe)
     blocks = [f"run folder {recipe.output}, seed {recipe.seed}"]
     for plan in plans:
+        refuse_changes(plan)
         check_validation(plan)
         blocks.append("\n".join(_stage_lines(plan)))
     blocks.append("The recipe is sound; nothing was trained.")
@@ -37,7 +39,7 @@ def _stage_lines(plan: StagePlan) -> list[str]:
         f"stage {plan.name}",
         f"  data      {plan.data.source}: {faces.num_classes} identities, {len(faces)} images"
         + (f"; {plan.holdout.num_classes} people held back" if plan.holdout else ""),
-        f"  network   {stage.model.backbone}, {plan.embedding_dim}-d, {plan.input_size} px: "
+        f"  network   {plan.backbone}, {plan.embedding_dim}-d, {plan.input_size} px: "
         f"{plan.params / 1e6:.3f} M parameters, {plan.macs / 1e9:.3f} GMAC{start}",
         f"  loss      {_describe_loss(plan)}",
         *_teacher_lines(plan),

@@ -9,6 +9,9 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from facekd.errors import FacekdError
+from facekd.files import write_text
+
 EVERY = 20  # steps between two rows of metrics.csv
 
 
@@ -69,14 +72,17 @@ class Log:
         self._to_board("train", step, row)
         self.bar.set_postfix_str(f"loss {row['loss']:.3f}, {rate:.0f} img/s", refresh=False)
 
-    def validation(self, step: int, epoch: float, bench: str, values: Mapping[str, float]) -> None:
-        """Write one look at a verification set."""
+    def validation(
+        self, step: int, epoch: float, bench: str, values: Mapping[str, float | None]
+    ) -> None:
+        """Write one look at a verification set; None is a number that it is too small for."""
         _append(
             self.folder / "validation.csv",
             {"step": step, "epoch": round(epoch, 4), "bench": bench, **values},
         )
-        self._to_board(bench, step, dict(values))
-        shown = ", ".join(f"{key} {100 * value:.2f} %" for key, value in values.items())
+        known = {key: value for key, value in values.items() if value is not None}
+        self._to_board(bench, step, known)
+        shown = ", ".join(f"{key} {100 * value:.2f} %" for key, value in known.items())
         self.bar.write(f"{self.bar.desc}: epoch {epoch:.2f}, {bench}: {shown}")
         self._since = time.perf_counter()
 
@@ -89,23 +95,27 @@ class Log:
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    try:
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+    except OSError as error:
+        raise FacekdError(
+            f"cannot write {path}: {error.strerror or error}; free space, and the same command "
+            "goes on from the last checkpoint."
+        ) from error
 
 
 def _keep_rows(path: Path, step: int) -> None:
     """Drop rows that a resumed run is going to write again."""
     if not path.exists():
         return
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-    path.unlink()
-    for row in rows:
-        _append(path, row)
+    header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+    whole = [row for row in rows if row.endswith("\n") and int(row.partition(",")[0]) <= step]
+    write_text(path, header + "".join(whole))
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,7 +68,8 @@ def train(run: Training, around: Around, log: Log) -> None:
     )
     on_cuda = around.device.type == "cuda"
     loader = make_loader(plan.faces, batches, workers=data.workers, pin=on_cuda)
-    bad = BadRecords(data.on_bad_record, data.max_bad, len(plan.faces), run.bad)
+    skipped = run.bad or plan.faces.source.skipped
+    bad = BadRecords(data.on_bad_record, data.max_bad, len(plan.faces), skipped)
     validate_every = max(1, round(stage.validation.every * plan.steps_per_epoch))
     saved_at = started = time.monotonic()
     seconds_before = run.seconds
@@ -77,6 +79,7 @@ def train(run: Training, around: Around, log: Log) -> None:
     with _signals() as received:
         for batch in loader:
             bad.check(batch)
+            _stop_if_too_few(batch, run.step)
             lr = stage.optimizer.lr * lr_factor(
                 stage.schedule, run.step, plan.steps_per_epoch, plan.total_steps
             )
@@ -102,7 +105,7 @@ def train(run: Training, around: Around, log: Log) -> None:
             if epoch_ends or due or received or last:
                 around.save()
                 saved_at = time.monotonic()
-            if received and not last:
+            if received:
                 raise Interrupted(
                     received[0],
                     f"stage {plan.name!r} stopped at step {run.step} of {plan.total_steps}, and "
@@ -135,11 +138,8 @@ def _backward(run: Training, total: Tensor, clip_norm: float, batch: Batch) -> T
     run.scaler.unscale_(run.optimizer)
     norm = torch.nn.utils.clip_grad_norm_(run.parameters.values(), clip_norm or math.inf)
     if not run.scaler.is_enabled() and not torch.isfinite(norm):
-        name = next(
-            n
-            for n, p in run.parameters.items()
-            if p.grad is not None and not p.grad.isfinite().all()
-        )
+        grads = {n: p.grad for n, p in run.parameters.items() if p.grad is not None}
+        name = next((n for n, g in grads.items() if not g.isfinite().all()), "all parameters")
         raise FacekdError(
             f"step {run.step}: the gradient of {name} is not finite although the loss is; lower "
             f"the learning rate or use precision=fp32 (record ids {batch.index[:8].tolist()} ...)."
@@ -147,6 +147,14 @@ def _backward(run: Training, total: Tensor, clip_norm: float, batch: Batch) -> T
     run.scaler.step(run.optimizer)
     run.scaler.update()
     return norm
+
+
+def _stop_if_too_few(batch: Batch, step: int) -> None:
+    if len(batch.images) < 2:  # batch norm needs two
+        raise FacekdError(
+            f"step {step}: {len(batch.images)} of the batch's images decode, and at least two are "
+            f"needed; raise batch_size or repair the data ({batch.bad[-1]})"
+        )
 
 
 def _stop_unless_finite(total: Tensor, values: dict[str, Tensor], step: int, batch: Batch) -> None:
@@ -164,7 +172,7 @@ def _stop_unless_finite(total: Tensor, values: dict[str, Tensor], step: int, bat
 def _signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM instead of dying; a second one of a kind does its usual work."""
     received: list[int] = []
-    before = {}
+    before: dict[int, Any] = {}
 
     def note(signum: int, frame: object) -> None:
         received.append(signum)

@@ -18,7 +18,7 @@ from facekd.embedder import Embedder
 from facekd.errors import FacekdError
 from facekd.heads.classifier import Classifier, load_head
 from facekd.model import FaceModel, load_model
-from facekd.recipe import Data, Recipe, Stage, Teacher, is_file
+from facekd.recipe import Data, Network, Recipe, Stage, Teacher, is_file
 
 TEACHER_NEEDS = frozenset({"teacher_head", "teacher_embeddings"})
 
@@ -38,6 +38,7 @@ class StagePlan:
         holdout: People held back, or None.
         specs: The loss, presets expanded.
         needs: What its terms ask for.
+        backbone: The network's full name.
         embedding_dim: Width of this stage's embeddings.
         input_size: Side of its input, pixels.
         params: Number of the backbone's parameters.
@@ -57,6 +58,7 @@ class StagePlan:
     holdout: FaceSet | None
     specs: list[dict[str, Any]]
     needs: frozenset[str]
+    backbone: str
     embedding_dim: int
     input_size: int
     params: int
@@ -78,6 +80,13 @@ class StagePlan:
             and self.teacher_dim is not None
             and self.teacher_dim != self.embedding_dim
         )
+
+    @property
+    def leaves_head(self) -> bool:
+        """Whether the finished stage leaves a classifier that reads its embeddings."""
+        if "student_head" in self.needs:
+            return True
+        return "teacher_head" in self.needs and self.teacher_dim == self.embedding_dim
 
     @property
     def uses_cache(self) -> bool:
@@ -186,6 +195,7 @@ def _plan_stage(
         holdout=holdout,
         specs=specs,
         needs=needs,
+        backbone=model.backbone_name,
         embedding_dim=model.embedding_dim,
         input_size=size,
         params=params,
@@ -209,16 +219,13 @@ def initial_model(stage: Stage, folder: Path, earlier: dict[str, StagePlan]) -> 
     """
     settings = stage.model
     if stage.start_from is None:
-        return FaceModel.create(
-            settings.backbone,
-            embedding_dim=settings.embedding_dim,
-            input_size=settings.input_size,
-            **settings.args,
-        )
+        return _new_model(settings)
     path = locate(stage.start_from, folder)
+    model: Embedder
     if not path.is_file() and stage.start_from in earlier:
-        return initial_model(earlier[stage.start_from].stage, folder, earlier)
-    model = load_model(path)
+        model = initial_model(earlier[stage.start_from].stage, folder, earlier)
+    else:
+        model = load_model(path)
     if not isinstance(model, FaceModel):
         raise FacekdError(f"start_from: {path} holds no weights that can be trained on.")
     has = {
@@ -239,6 +246,27 @@ def initial_model(stage: Stage, folder: Path, earlier: dict[str, StagePlan]) -> 
     return model
 
 
+def _new_model(settings: Network) -> FaceModel:
+    own = settings.args.keys() & {"name", "embedding_dim", "input_size", "input_range", "channels"}
+    if own:
+        raise FacekdError(
+            f"model.args: {min(own)!r} is no argument of the backbone; arguments are such as "
+            "width: 0.5."
+        )
+    try:
+        return FaceModel.create(
+            settings.backbone,
+            embedding_dim=settings.embedding_dim,
+            input_size=settings.input_size,
+            **settings.args,
+        )
+    except (TypeError, RuntimeError) as error:  # a word for a number; more than the memory holds
+        reason = str(error).splitlines()[0]
+        raise FacekdError(
+            f"model: {settings.backbone} cannot be built with {settings.model_dump()} ({reason})."
+        ) from error
+
+
 def _teacher_dim(
     stage: Stage, folder: Path, earlier: dict[str, StagePlan], size: int
 ) -> int | None:
@@ -246,6 +274,11 @@ def _teacher_dim(
         return None
     if stage.teacher.model in earlier:
         plan = earlier[stage.teacher.model]
+        if stage.teacher.input_range is not None or stage.teacher.channels != "rgb":
+            raise FacekdError(
+                f"teacher: stage {plan.name!r} knows its own input; leave input_range and channels "
+                "out."
+            )
         dim, teacher_size = plan.embedding_dim, plan.input_size
     else:
         teacher = open_teacher(stage.teacher, folder, "cpu")
@@ -282,6 +315,11 @@ def _check_head(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
     head = plan.stage.head
     if head is None:
         return
+    if "student_head" not in plan.needs:
+        raise FacekdError(
+            "its loss reads no student head, so `head` would do nothing; leave it out, or give the "
+            "loss a margin on the student's head."
+        )
     if head.source in earlier:
         source = earlier[head.source]
         _same_classes(plan, source, "head")
@@ -297,6 +335,11 @@ def _check_head(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
 
 def _same_classes(plan: StagePlan, source: StagePlan, what: str) -> None:
     ours, theirs = plan.faces.label_map, source.faces.label_map
+    if not source.leaves_head:
+        raise FacekdError(
+            f"{what}: stage {source.name!r} trains no classifier of its own width that could be "
+            "used here; give its loss a margin on the student's head, or use teacher.head: rebuild."
+        )
     if ours.hash != theirs.hash:
         raise FacekdError(
             f"{what}: stage {source.name!r} was trained on other identities (label map "
@@ -314,6 +357,11 @@ def load_fitting_head(path: Path, plan: StagePlan, width: int, what: str) -> Cla
     """
     if path.suffix != ".safetensors":
         path = head_path(path)
+    if not path.is_file():
+        raise FacekdError(
+            f"{what}: there is no {path}; name a .head.safetensors file that facekd-train saved, "
+            "train the stage that leaves it, or use teacher.head: rebuild for class means."
+        )
     head, label_map = load_head(path)
     if label_map != plan.faces.label_map.hash:
         raise FacekdError(

@@ -52,7 +52,7 @@ def refuse_changes(plan: StagePlan) -> None:
         FacekdError: Lists the settings that differ.
     """
     if is_finished(plan):
-        before = json.loads(summary_path(plan).read_text(encoding="utf-8"))["settings"]
+        before = _read_settings(summary_path(plan))
     elif state_path(plan).is_file():
         before = read_values(state_path(plan))["settings"]
     else:
@@ -66,12 +66,25 @@ def refuse_changes(plan: StagePlan) -> None:
         )
 
 
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise FacekdError(
+            f"{path} is damaged ({error}); delete it, and the stage is trained again."
+        ) from error
+    return settings
+
+
 def describe_run(recipe: Recipe, plans: list[StagePlan]) -> None:
     """Write the resolved recipe and the environment into the run folder."""
     folder = Path(recipe.output)
     resolved = recipe.model_dump(mode="json")
     for plan in plans:
-        resolved["stages"][plan.name]["loss"] = plan.specs
+        stage = resolved["stages"][plan.name]
+        stage["loss"] = plan.specs
+        if plan.stage.start_from:  # its network is the file's; the defaults are not meant
+            stage["model"] = plan.stage.model.model_dump(mode="json", exclude_unset=True)
     write_text(folder / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False))
     versions = {
         "facekd": __version__,

@@ -74,5 +74,7 @@ def run_stage(plan: StagePlan) -> None:
             save=lambda: save_state(saved, run, settings),
         )
         train(run, around, log)
+        if not validator.last:  # an earlier sitting did the last step and no more
+            validator.look(run.step)
     write_results(plan, run, validator.last)
     print(f"stage {plan.name!r} is finished after {run.seconds / 60:.1f} min: {plan.model_path}")

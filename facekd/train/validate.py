@@ -4,7 +4,7 @@ from typing import Any
 
 from facekd.data_tools.pairs import PairSet
 from facekd.errors import FacekdError
-from facekd.eval.benchmarks import data_folder, find_bench
+from facekd.eval.benchmarks import SYNTHETIC, data_folder, find_bench
 from facekd.eval.embed import score_pairs
 from facekd.eval.verification import verify
 from facekd.model import FaceModel
@@ -34,30 +34,26 @@ class Validator:
         for pairs in self.sets:
             scores = score_pairs(pairs, self.model)
             result = verify(scores, pairs.same, pairs.folds, fars=_FARS)
-            values = {"accuracy": result.accuracy.mean}
-            for far in _FARS:
-                tar = result.point(far).tar
-                if tar is not None:
-                    values[f"tar@far={far:g}"] = tar
+            values: dict[str, float | None] = {"accuracy": result.accuracy.mean}
+            values |= {f"tar@far={far:g}": result.point(far).tar for far in _FARS}
             self.last[pairs.name] = values
             self.log.validation(step, step / self.plan.steps_per_epoch, pairs.name, values)
 
 
 def check_validation(plan: StagePlan) -> None:
-    """Make sure that every verification set is there, without reading its images.
+    """Make sure that every verification set is there and sound, without decoding its images.
 
     Raises:
-        FacekdError: One is missing, or `holdout` is named and nobody is held back.
+        FacekdError: One is missing or no verification set, or `holdout` is named and nobody is
+            held back.
     """
     for name in plan.stage.validation.benches:
-        if name != HOLDOUT:
-            find_bench(name, data_folder())
-        elif plan.holdout is None:
+        if name == HOLDOUT and plan.holdout is None:
             raise FacekdError(
                 f"stage {plan.name!r}: validation names {HOLDOUT}, but nobody is held back; "
                 "set data.holdout to a number of people."
             )
-        else:
+        if name != SYNTHETIC:
             _load(plan, name)
 
 

@@ -4,10 +4,10 @@ import sys
 
 import numpy as np
 import pytest
-from facekd.data_tools.images import encode_jpeg
-from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
 
 from facekd.cli.data import main
+from facekd.data_tools.images import encode_jpeg
+from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
 
 JPEG = encode_jpeg(np.full((16, 16, 3), 7, np.uint8))
 

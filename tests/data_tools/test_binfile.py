@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from facekd.data_tools.binfile import read_bin, write_bin
 from facekd.data_tools.images import decode_rgb
-
 from facekd.errors import FacekdError
 
 IMAGES = [b"\xff\xd8jpeg one\xff\xd9", b"\x00\n'\\two\x80", b"three" * 100, b""]

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from facekd.data_tools.facerec import FaceRecords
 from facekd.data_tools.recordio import IRHeader, RecordFile, RecordWriter, pack
-
 from facekd.errors import FacekdError
 
 MXNET = Path(__file__).parents[1] / "fixtures" / "mxnet191" / "records.rec"

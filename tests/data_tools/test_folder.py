@@ -1,6 +1,6 @@
 import pytest
-from facekd.data_tools.folder import list_folder
 
+from facekd.data_tools.folder import list_folder
 from facekd.errors import FacekdError
 
 

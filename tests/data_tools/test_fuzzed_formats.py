@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from facekd.data_tools.binfile import read_bin
 from facekd.data_tools.facerec import FaceRecords
 from facekd.data_tools.images import decode_rgb, encode_jpeg
 from facekd.data_tools.verify import Verification
-
 from facekd.errors import FacekdError
 
 MXNET = Path(__file__).parents[1] / "fixtures" / "mxnet191" / "records.rec"

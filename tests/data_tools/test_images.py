@@ -1,8 +1,8 @@
 import cv2
 import numpy as np
 import pytest
-from facekd.data_tools.images import decode_rgb, encode_jpeg, resize
 
+from facekd.data_tools.images import decode_rgb, encode_jpeg, resize
 from facekd.errors import FacekdError
 
 

@@ -2,12 +2,12 @@ import json
 
 import numpy as np
 import pytest
+
 from facekd.data_tools.binfile import write_bin
 from facekd.data_tools.images import encode_jpeg
 from facekd.data_tools.inspect import inspect, locate
 from facekd.data_tools.labelmap import LabelMap
 from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
-
 from facekd.errors import FacekdError
 
 

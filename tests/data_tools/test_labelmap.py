@@ -1,8 +1,8 @@
 import json
 
 import pytest
-from facekd.data_tools.labelmap import LabelMap
 
+from facekd.data_tools.labelmap import LabelMap
 from facekd.errors import FacekdError
 
 

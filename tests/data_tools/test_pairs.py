@@ -2,11 +2,11 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.model_selection import KFold
+
 from facekd.data_tools.binfile import write_bin
 from facekd.data_tools.images import encode_jpeg
 from facekd.data_tools.pairs import PairSet, file_order_folds, from_bin, from_labels
-from sklearn.model_selection import KFold
-
 from facekd.errors import FacekdError
 
 

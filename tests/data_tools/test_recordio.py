@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from facekd.data_tools.recordio import (
     MAGIC,
     IRHeader,
@@ -14,7 +15,6 @@ from facekd.data_tools.recordio import (
     read_index,
     unpack,
 )
-
 from facekd.errors import FacekdError
 
 MXNET = Path(__file__).parents[1] / "fixtures" / "mxnet191" / "records.rec"

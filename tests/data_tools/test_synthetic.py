@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-from facekd.data_tools.synthetic import CAPTURE, IDENTITY, SyntheticFaces
 
+from facekd.data_tools.synthetic import CAPTURE, IDENTITY, SyntheticFaces
 from facekd.errors import FacekdError
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from facekd.data_tools.binfile import write_bin
 from facekd.data_tools.images import encode_jpeg
 from facekd.data_tools.recordio import IRHeader, RecordWriter, pack

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from facekd.eval.benchmarks import data_folder, find_bench, list_benches, synthetic_pairs
 
 from facekd.errors import FacekdError
+from facekd.eval.benchmarks import data_folder, find_bench, list_benches, synthetic_pairs
 
 
 @pytest.fixture

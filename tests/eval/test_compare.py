@@ -2,11 +2,11 @@ from math import comb, sqrt
 
 import numpy as np
 import pytest
+
+from facekd.errors import FacekdError
 from facekd.eval.compare import paired
 from facekd.eval.intervals import clopper_pearson, paired_difference
 from facekd.eval.verification import compare, verify
-
-from facekd.errors import FacekdError
 
 
 def outcomes(both, gained, lost, neither):

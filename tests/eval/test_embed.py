@@ -2,10 +2,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from facekd.data_tools.pairs import PairSet
-from facekd.eval.embed import embed_images, image_sizes, score_pairs
 
+from facekd.data_tools.pairs import PairSet
 from facekd.errors import FacekdError
+from facekd.eval.embed import embed_images, image_sizes, score_pairs
 from facekd.preprocess import Preprocess
 
 

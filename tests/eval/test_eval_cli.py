@@ -6,12 +6,12 @@ import time
 import numpy as np
 import pytest
 import torch
+
+from facekd.cli.eval import main
 from facekd.data_tools.binfile import write_bin
 from facekd.data_tools.images import encode_jpeg
 from facekd.data_tools.pairs import from_bin
 from facekd.eval.benchmarks import synthetic_pairs
-
-from facekd.cli.eval import main
 from facekd.model import FaceModel
 
 

@@ -2,14 +2,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from facekd.eval.operating import (
-    auc,
-    equal_error_rate,
-    false_accepts_allowed,
-    roc_curve,
-    tar_at_far,
-)
-from facekd.eval.scores import sort_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -18,6 +10,14 @@ from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from facekd.errors import FacekdError
+from facekd.eval.operating import (
+    auc,
+    equal_error_rate,
+    false_accepts_allowed,
+    roc_curve,
+    tar_at_far,
+)
+from facekd.eval.scores import sort_scores
 
 FARS = [1.0, 0.5, 0.3, 0.1, 0.05, 0.01, 1e-3]
 

@@ -4,6 +4,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+
 from facekd.eval.report import write_report
 from facekd.eval.results import BenchResult, Evaluation, ModelResult, as_json
 from facekd.eval.tables import as_latex, as_markdown, as_text, far_name, tables

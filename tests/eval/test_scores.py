@@ -3,9 +3,9 @@ import sys
 
 import numpy as np
 import pytest
-from facekd.eval.scores import check_scores, cosine_scores, sort_scores
 
 from facekd.errors import FacekdError
+from facekd.eval.scores import check_scores, cosine_scores, sort_scores
 
 SAME = np.array([True, True, False])
 
