@@ -55,8 +55,7 @@ def _stage_lines(plan: StagePlan) -> list[str]:
         f"({stage.schedule.epochs:g} epochs of {plan.steps_per_epoch}), {stage.optimizer.name}, "
         f"lr {stage.optimizer.lr:g}, {stage.schedule.decay}",
     ]
-    weights, logits = _memory(plan)
-    disk = weights // 2 + plan.params * _FLOAT
+    weights, logits, disk = _sizes(plan)
     lines.append(
         f"  memory    {_bytes(weights)} for weights, gradients and optimizer, {_bytes(logits)} for "
         f"logits, on {pick_device(stage)}; activations come on top"
@@ -86,8 +85,8 @@ def _teacher_lines(plan: StagePlan) -> list[str]:
     return [line]
 
 
-def _memory(plan: StagePlan) -> tuple[int, int]:
-    """Bytes for (weights + gradients + optimizer state, logits and their gradients)."""
+def _sizes(plan: StagePlan) -> tuple[int, int, int]:
+    """Bytes: weights + gradients + optimizer; logits + their gradients; checkpoint + results."""
     classes = plan.faces.num_classes
     states = 2 if plan.stage.optimizer.name == "adamw" else 1
     learning = plan.params
@@ -99,8 +98,11 @@ def _memory(plan: StagePlan) -> tuple[int, int]:
     if "teacher_head" in plan.needs:
         frozen += classes * (plan.teacher_dim or 0)
     heads = len(plan.needs & {"student_head", "teacher_head"})
-    logits = 2 * heads * plan.stage.batch_size * classes * _FLOAT
-    return (learning * (2 + states) + frozen) * _FLOAT, logits
+    logits = 2 * heads * plan.stage.batch_size * classes
+    checkpoint = learning * (1 + states) + frozen
+    results = plan.params + (classes * plan.embedding_dim if heads else 0)
+    weights = learning * (2 + states) + frozen
+    return weights * _FLOAT, logits * _FLOAT, (checkpoint + results) * _FLOAT
 
 
 def _bytes(size: int) -> str:
