@@ -148,7 +148,7 @@ def test_wrong_overrides_are_told(recipe, override, told):
         ("stages:\n  a: {teacher: t.onnx}", "line 2: .*input_range"),
         ("stages: {a: {teacher: b}, b: }", "stages.a.teacher: 'b' is neither a file"),
         ("stages: {a: {head: a}}", "stages.a.head: 'a' is neither"),
-        ("stages: {aa: , b: {start_from: ab}}", r"stages.b.start_from: .* did you mean 'aa'\?"),
+        ("stages: {one: , b: {start_from: onee}}", r"stages.b.start_from: .* did you mean 'one'\?"),
         ("common: 3\nstages: {a: }", "line 1: common must be a mapping"),
         ("just words", "a recipe is a mapping"),
         ("", "stages: "),

@@ -153,7 +153,7 @@ def make_loader(
         workers = cores - 1 if cores and cores > 2 else 0
     return DataLoader(
         Views(faces),  # type: ignore[arg-type]  # views, not numbers, are its keys
-        batch_sampler=batches,  # type: ignore[arg-type]
+        batch_sampler=batches,
         collate_fn=_Collate(faces),
         num_workers=workers,
         pin_memory=pin,

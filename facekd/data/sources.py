@@ -34,7 +34,7 @@ class Source(Protocol):
     index: NDArray[np.int64]
     label_space: str
     fingerprint: str
-    skipped: Sequence[str]
+    skipped: tuple[str, ...]
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """Image `i` as uint8 RGB (h, w, 3).
@@ -50,13 +50,12 @@ class RecSource:
 
     def __init__(self, path: Path, on_bad_record: Literal["error", "skip"]) -> None:
         self.records = FaceRecords(path, on_bad_record)
-        self.skipped = self.records.skipped
+        self.skipped = tuple(self.records.skipped)
         values, self.labels = np.unique(self.records.labels, return_inverse=True)
         self.names = tuple(str(v) for v in values)
         self.index = self.records.keys
         self.label_space = self.records.fingerprint
         self.fingerprint = f"{self.label_space}:{path.stat().st_size}"
-        self.skipped = tuple(self.records.skipped)
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """See `Source.image`."""
@@ -69,7 +68,7 @@ class RecSource:
 class FolderSource:
     """A folder of `name/*.jpg`; identities are named by their sub-folder."""
 
-    skipped: Sequence[str] = ()
+    skipped: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         listing = list_folder(path)
@@ -91,7 +90,7 @@ class FolderSource:
 class SyntheticSource:
     """Drawn faces; the seed names them."""
 
-    skipped: Sequence[str] = ()
+    skipped: tuple[str, ...] = ()
 
     def __init__(self, identities: int, images_per_identity: int, size: int, seed: int) -> None:
         self.faces = SyntheticFaces(identities, images_per_identity, size, seed, split="train")

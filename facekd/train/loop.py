@@ -178,9 +178,8 @@ def _signals() -> Iterator[list[int]]:
         received.append(signum)
         signal.signal(signum, before[signum])
 
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        before[signum] = signal.getsignal(signum)
-        signal.signal(signum, note)
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        before[stop] = signal.signal(stop, note)
     try:
         yield received
     finally:

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from facekd.data_tools.images import encode_jpeg
-from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
 
 from facekd.data.faces import load_faces
 from facekd.data.loader import BadRecords, Batch, Batches, make_loader
+from facekd.data_tools.images import encode_jpeg
+from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
 from facekd.errors import FacekdError
 from facekd.recipe import Data
 
@@ -99,7 +99,7 @@ def test_what_does_not_decode_is_named_with_record_and_byte(tmp_path, workers):
     assert batch.index.tolist() == [103, 105]
     assert batch.flipped.tolist() == [True, True]
     assert batch.bad == [f"a.rec record 104 at byte {offset}: 10 bytes do not decode as an image."]
-    with pytest.raises(FacekdError, match="record 104 at byte .* on_bad_record=skip"):
+    with pytest.raises(FacekdError, match=r"record 104 at byte .*data.on_bad_record=skip"):
         BadRecords("error", 0.5, 23).check(batch)
 
 

@@ -35,7 +35,7 @@ class Pixels:
         assert images.shape[1:] == (3, 32, 32)
         if self.value is not None:
             return np.full((len(images), 6), self.value, np.float32)
-        pixels = np.ascontiguousarray(images).reshape(len(images), -1)
+        pixels = np.ascontiguousarray(images).reshape(-1, 32 * 32 * 3)
         return (pixels.astype(np.float32) - 127) @ self.matrix
 
 
