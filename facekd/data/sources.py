@@ -1,6 +1,5 @@
 """Where training images come from: a `.rec` file, an image folder, or drawn synthetic faces."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 

@@ -28,8 +28,8 @@ class Log:
     def __init__(self, folder: Path, title: str, step: int, total_steps: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        for name in ("metrics.csv", "validation.csv"):
-            _keep_rows(folder / name, step)
+        _keep_rows(folder / "metrics.csv", step)
+        _keep_rows(folder / "validation.csv", min(step, total_steps - 1))  # the last look is redone
         self.bar = tqdm(
             total=total_steps, initial=step, desc=title, unit="step", dynamic_ncols=True
         )
