@@ -54,17 +54,15 @@ def _work(args: argparse.Namespace) -> int:
     from facekd.train.loop import Interrupted
 
     recipe = load_recipe(args.recipe, args.override)
-    if args.stage:
-        recipe = select_stages(recipe, args.stage)
     if args.check:
         from facekd.train.check import check
 
-        print(check(recipe))
+        print(check(select_stages(recipe, args.stage) if args.stage else recipe))
         return 0
     from facekd.train.stages import run_recipe
 
     try:
-        run_recipe(recipe)
+        run_recipe(recipe, args.stage)
     except Interrupted as stopped:
         print(f"\n{stopped}")
         return 128 + stopped.signum

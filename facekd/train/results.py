@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from facekd import __version__
+from facekd.distill.presets import expand
 from facekd.errors import FacekdError
 from facekd.files import write_text
 from facekd.heads.classifier import save_head
@@ -76,15 +77,15 @@ def _read_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def describe_run(recipe: Recipe, plans: list[StagePlan]) -> None:
+def describe_run(recipe: Recipe) -> None:
     """Write the resolved recipe and the environment into the run folder."""
     folder = Path(recipe.output)
     resolved = recipe.model_dump(mode="json")
-    for plan in plans:
-        stage = resolved["stages"][plan.name]
-        stage["loss"] = plan.specs
-        if plan.stage.start_from:  # its network is the file's; the defaults are not meant
-            stage["model"] = plan.stage.model.model_dump(mode="json", exclude_unset=True)
+    for name, stage in recipe.stages.items():
+        written = resolved["stages"][name]
+        written["loss"] = expand(stage.loss)
+        if stage.start_from:  # its network is the file's; the defaults are not meant
+            written["model"] = stage.model.model_dump(mode="json", exclude_unset=True)
     write_text(folder / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False))
     versions = {
         "facekd": __version__,

@@ -1,8 +1,9 @@
 """Running a recipe: each stage once, in order, from where it stopped."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from facekd.recipe import Recipe
+from facekd.recipe import Recipe, select_stages
 from facekd.train.build import build_teacher, build_training, pick_device
 from facekd.train.checkpoint import load_state, read_values, save_state
 from facekd.train.log import Log
@@ -19,8 +20,12 @@ from facekd.train.results import (
 from facekd.train.validate import Validator, check_validation
 
 
-def run_recipe(recipe: Recipe) -> list[Path]:
+def run_recipe(recipe: Recipe, names: Sequence[str] = ()) -> list[Path]:
     """Train every stage that is not finished.
+
+    Args:
+        recipe: The recipe; the run folder keeps the whole of it.
+        names: Train these stages only, and those they build on; empty: all.
 
     Returns:
         The networks' files, `<output>/<stage>.pt`, in the order of the stages.
@@ -29,12 +34,12 @@ def run_recipe(recipe: Recipe) -> list[Path]:
         FacekdError: Bad input, or a run folder that belongs to another recipe.
         facekd.train.loop.Interrupted: A signal stopped it; everything is saved.
     """
-    plans = plan_recipe(recipe)
+    plans = plan_recipe(select_stages(recipe, names) if names else recipe)
     for plan in plans:
         refuse_changes(plan)
         check_validation(plan)
         pick_device(plan.stage)
-    describe_run(recipe, plans)
+    describe_run(recipe)
     for plan in plans:
         if is_finished(plan):
             print(f"stage {plan.name!r} is finished: {plan.model_path}")
