@@ -16,6 +16,9 @@ from facekd.errors import FacekdError
 MXNET = Path(__file__).parents[1] / "fixtures" / "mxnet191" / "records.rec"
 
 
+rounds = pytest.mark.parametrize("rounds", [300, pytest.param(5000, marks=pytest.mark.long)])
+
+
 def damaged(content: bytes, chance: random.Random) -> bytes:
     """One of: some bytes changed, a piece cut out, doubled or cut off, a word made extreme."""
     data = bytearray(content)
@@ -43,11 +46,12 @@ def read_all(records: FaceRecords) -> None:
         assert len(records.encoded(i)) > 0
 
 
+@rounds
 @pytest.mark.parametrize("target", ["rec", "idx", "rec without idx"])
-def test_records(tmp_path, target):
+def test_records(tmp_path, target, rounds):
     chance = random.Random(f"fuzz {target}")
     path, outcomes = tmp_path / "a.rec", {"error": 0, "fine": 0}
-    for _ in range(300):
+    for _ in range(rounds):
         rec, idx = MXNET.read_bytes(), MXNET.with_suffix(".idx").read_bytes()
         path.write_bytes(rec if target == "idx" else damaged(rec, chance))
         if target != "rec without idx":
@@ -65,15 +69,16 @@ def test_records(tmp_path, target):
     assert min(outcomes.values()) > 3, outcomes
 
 
+@rounds
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 @pytest.mark.parametrize("kind", [bytes, lambda image: np.frombuffer(image, np.uint8)])
-def test_bin(tmp_path, protocol, kind):
+def test_bin(tmp_path, protocol, kind, rounds):
     chance = random.Random(f"fuzz {protocol}")
     content = pickle.dumps(
         ([kind(b"image %d" % i) for i in range(6)], [True, False, True]), protocol
     )
     path, outcomes = tmp_path / "a.bin", {"error": 0, "fine": 0}
-    for _ in range(300):
+    for _ in range(rounds):
         path.write_bytes(damaged(content, chance))
         try:
             found = read_bin(path)
@@ -85,10 +90,11 @@ def test_bin(tmp_path, protocol, kind):
     assert min(outcomes.values()) > 3, outcomes
 
 
-def test_jpegs():
+@rounds
+def test_jpegs(rounds):
     chance = random.Random("fuzz jpeg")
     jpeg = encode_jpeg(np.random.default_rng(0).integers(0, 255, (24, 24, 3), dtype=np.uint8))
-    for _ in range(300):
+    for _ in range(rounds):
         try:
             image = decode_rgb(damaged(jpeg, chance))
             assert image.dtype == np.uint8
