@@ -50,6 +50,7 @@ class FaceRecords:
         layout: "face2rec" or "im2rec".
         keys: int64 (n,), the images' record ids. Where the `.idx` is missing they are the ids in
             the image headers if those differ from each other, else the records' ordinal numbers.
+        offsets: int64 (n,), where the images' records begin, in bytes.
         labels: int64 (n,), the raw labels; of a vector label its first element.
         promised: How many images face2rec's header record speaks of; None where it cannot know
             (im2rec, or too many for a float32). Fewer in fact: the index or the file was cut.
@@ -87,6 +88,7 @@ class FaceRecords:
             raise FacekdError(f"{self.path} holds no images.")
         self._records = records.select(rows)
         self.keys = self._records.keys
+        self.offsets = self._records.offsets
         self.labels = heads.label[rows].astype(np.int64)
 
     def __len__(self) -> int:

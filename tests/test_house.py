@@ -42,7 +42,7 @@ def test_file_formats_and_numbers_need_neither_torch_nor_pictures():
 def test_reading_a_recipe_needs_no_torch():
     code = (
         "import sys\n"
-        "from facekd.recipe import load_recipe, shipped_recipes\n"
+        "from facekd.recipe_file import load_recipe, shipped_recipes\n"
         "assert 'real_small' in shipped_recipes()\n"
         "sys.exit('torch' in sys.modules)"
     )

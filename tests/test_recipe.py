@@ -1,7 +1,8 @@
 import pytest
 
 from facekd.errors import FacekdError
-from facekd.recipe import load_recipe, select_stages
+from facekd.recipe import select_stages
+from facekd.recipe_file import load_recipe
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import torch
 from torch import nn
 
-from facekd.recipe import load_recipe
+from facekd.recipe_file import load_recipe
 
 IDENTITIES, EACH = 4, 6
 COMMON = {

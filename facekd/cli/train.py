@@ -50,7 +50,8 @@ def _work(args: argparse.Namespace) -> int:
 
         print(list_everything())
         return 0
-    from facekd.recipe import load_recipe, select_stages
+    from facekd.recipe import select_stages
+    from facekd.recipe_file import load_recipe
     from facekd.train.loop import Interrupted
 
     recipe = load_recipe(args.recipe, args.override)

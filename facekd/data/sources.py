@@ -54,7 +54,8 @@ class RecSource:
         self.names = tuple(str(v) for v in values)
         self.index = self.records.keys
         self.label_space = self.records.fingerprint
-        self.fingerprint = f"{self.label_space}:{path.stat().st_size}"
+        places = self.records.offsets.tobytes()
+        self.fingerprint = fingerprint([self.label_space, str(path.stat().st_size), places])
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """See `Source.image`."""

@@ -12,17 +12,16 @@ from facekd.recipe import Stage
 from facekd.teacher.cache import EmbeddingCache, open_cache
 from facekd.teacher.centres import class_centres
 from facekd.train.checkpoint import Training
-from facekd.train.plan import (
-    TEACHER_NEEDS,
-    StagePlan,
+from facekd.train.plan import TEACHER_NEEDS, StagePlan
+from facekd.train.precision import settle_precision
+from facekd.train.schedule import make_optimizer
+from facekd.train.sources import (
     find_head,
     initial_model,
     load_fitting_head,
     locate,
     open_teacher,
 )
-from facekd.train.precision import settle_precision
-from facekd.train.schedule import make_optimizer
 
 
 def pick_device(stage: Stage) -> torch.device:
@@ -60,7 +59,9 @@ def build_teacher(
     if "teacher_head" in plan.needs:
         path = find_head(settings, plan.folder)
         if path is not None:
-            head = load_fitting_head(path, plan, plan.teacher_dim or 0, "teacher.head")
+            head = load_fitting_head(
+                path, plan.faces.label_map, plan.teacher_dim or 0, "teacher.head"
+            )
         elif cache is not None:
             head = class_centres(cache, plan.faces)
     every_step = settings.cache == "never" and "teacher_embeddings" in plan.needs
@@ -105,5 +106,5 @@ def _student_head(plan: StagePlan) -> Classifier | None:
         bias = any(term.linear for _, _, term in plan.terms())
         return Classifier(plan.faces.num_classes, plan.embedding_dim, bias=bias)
     path = locate(wanted.source, plan.folder)
-    head = load_fitting_head(path, plan, plan.embedding_dim, "head")
+    head = load_fitting_head(path, plan.faces.label_map, plan.embedding_dim, "head")
     return head if wanted.frozen else head.requires_grad_(True)

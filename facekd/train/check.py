@@ -6,11 +6,13 @@ from facekd.backbones import BACKBONES
 from facekd.distill.presets import PRESETS
 from facekd.distill.term import TERMS
 from facekd.heads.margins import MARGINS
-from facekd.recipe import Recipe, is_file, shipped_recipes
+from facekd.recipe import Recipe, is_file
+from facekd.recipe_file import shipped_recipes
 from facekd.teacher.cache import cache_bytes
 from facekd.train.build import pick_device
-from facekd.train.plan import StagePlan, find_head, plan_recipe
+from facekd.train.plan import StagePlan, plan_recipe
 from facekd.train.results import refuse_changes
+from facekd.train.sources import find_head
 from facekd.train.validate import check_validation
 
 _FLOAT = 4

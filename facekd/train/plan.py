@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facekd.backbones import BACKBONES
-from facekd.backbones.common import count
+from facekd.backbones import count
 from facekd.data.faces import FaceSet, load_faces
 from facekd.distill.presets import expand
 from facekd.distill.term import BuiltTerm, build_terms
-from facekd.embedder import Embedder
 from facekd.errors import FacekdError
-from facekd.heads.classifier import Classifier, load_head
-from facekd.model import FaceModel, load_model
-from facekd.recipe import Data, Network, Recipe, Stage, Teacher, is_file
+from facekd.recipe import Data, Recipe, Stage
+from facekd.train.sources import (
+    find_head,
+    initial_model,
+    load_fitting_head,
+    locate,
+    open_teacher,
+)
 
 TEACHER_NEEDS = frozenset({"teacher_head", "teacher_embeddings"})
 
@@ -102,48 +105,6 @@ class StagePlan:
         return build_terms(self.specs)
 
 
-def head_path(model: Path) -> Path:
-    """Where a network's classifier lies: beside it."""
-    return model.with_suffix(".head.safetensors")
-
-
-def locate(source: str, folder: Path) -> Path:
-    """The file behind a `teacher`, `head` or `start_from`: a path, or an earlier stage's result."""
-    return Path(source).expanduser() if is_file(source) else folder / f"{source}.pt"
-
-
-def find_head(teacher: Teacher, folder: Path) -> Path | None:
-    """The file of the teacher's classifier, or None where it is rebuilt as class means.
-
-    Raises:
-        FacekdError: The recipe names a head file, and there is none.
-    """
-    if teacher.head == "rebuild":
-        return None
-    if teacher.head != "auto":
-        path = Path(teacher.head).expanduser()
-        if not path.is_file():
-            raise FacekdError(
-                f"teacher.head: {path} does not exist; name a .head.safetensors file, or use "
-                "rebuild for class means of the teacher's embeddings."
-            )
-        return path
-    beside = head_path(locate(teacher.model, folder))
-    return beside if not is_file(teacher.model) or beside.is_file() else None
-
-
-def open_teacher(settings: Teacher, folder: Path, device: str) -> Embedder:
-    """Load a teacher network.
-
-    Raises:
-        FacekdError: As `facekd.load_model`.
-    """
-    path = locate(settings.model, folder)
-    return load_model(
-        path, input_range=settings.input_range, channels=settings.channels, device=device
-    )
-
-
 def plan_recipe(recipe: Recipe) -> list[StagePlan]:
     """Check every stage of a recipe against its data, its teacher and its heads.
 
@@ -170,7 +131,7 @@ def _plan_stage(
     folder = Path(recipe.output)
     specs = expand(stage.loss)
     needs: frozenset[str] = frozenset().union(*(t.needs for _, _, t in build_terms(specs)))
-    model = initial_model(stage, folder, earlier)
+    model = initial_model(stage, folder, recipe.stages)
     size = model.preprocess.input_size
     data = stage.data or recipe.data
     key = f"{data!r} {size}"
@@ -209,64 +170,6 @@ def _plan_stage(
     return plan
 
 
-def initial_model(stage: Stage, folder: Path, earlier: dict[str, StagePlan]) -> FaceModel:
-    """The network a stage begins with: new, or the one that `start_from` names.
-
-    While that one is a stage still to be trained, a new network of its shape stands for it.
-
-    Raises:
-        FacekdError: An unknown backbone or argument, or `start_from` and `model` disagree.
-    """
-    settings = stage.model
-    if stage.start_from is None:
-        return _new_model(settings)
-    path = locate(stage.start_from, folder)
-    model: Embedder
-    if not path.is_file() and stage.start_from in earlier:
-        model = initial_model(earlier[stage.start_from].stage, folder, earlier)
-    else:
-        model = load_model(path)
-    if not isinstance(model, FaceModel):
-        raise FacekdError(f"start_from: {path} holds no weights that can be trained on.")
-    has = {
-        "backbone": model.backbone_name,
-        "embedding_dim": model.embedding_dim,
-        "input_size": model.preprocess.input_size,
-    }
-    wishes = {key: getattr(settings, key) for key in settings.model_fields_set & has.keys()}
-    wishes |= settings.args
-    has |= {key: model.description["backbone"]["kwargs"].get(key) for key in settings.args}
-    for key, wanted in wishes.items():
-        found = has[key]
-        if wanted != found and not (key == "backbone" and BACKBONES.canonical(wanted) == found):
-            raise FacekdError(
-                f"start_from: {path} has {key} {found!r}, but model.{key} says {wanted!r}; "
-                "leave that key out or change it."
-            )
-    return model
-
-
-def _new_model(settings: Network) -> FaceModel:
-    own = settings.args.keys() & {"name", "embedding_dim", "input_size", "input_range", "channels"}
-    if own:
-        raise FacekdError(
-            f"model.args: {min(own)!r} is no argument of the backbone; arguments are such as "
-            "width: 0.5."
-        )
-    try:
-        return FaceModel.create(
-            settings.backbone,
-            embedding_dim=settings.embedding_dim,
-            input_size=settings.input_size,
-            **settings.args,
-        )
-    except (TypeError, RuntimeError) as error:  # a word for a number; more than the memory holds
-        reason = str(error).splitlines()[0]
-        raise FacekdError(
-            f"model: {settings.backbone} cannot be built with {settings.model_dump()} ({reason})."
-        ) from error
-
-
 def _teacher_dim(
     stage: Stage, folder: Path, earlier: dict[str, StagePlan], size: int
 ) -> int | None:
@@ -301,6 +204,11 @@ def _check_teacher(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
                 "stage names no teacher; add teacher: STAGE or teacher: {model: FILE}."
             )
         return
+    if not missing:
+        raise FacekdError(
+            "it names a teacher, but its loss asks nothing of one; choose a loss that does, such "
+            "as th_kd or l2e, or leave the teacher out."
+        )
     if "teacher_head" not in plan.needs:
         return
     if teacher.model in earlier and teacher.head == "auto":
@@ -308,7 +216,7 @@ def _check_teacher(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
         return
     path = find_head(teacher, plan.folder)
     if path is not None:
-        load_fitting_head(path, plan, plan.teacher_dim or 0, "teacher.head")
+        load_fitting_head(path, plan.faces.label_map, plan.teacher_dim or 0, "teacher.head")
 
 
 def _check_head(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
@@ -330,7 +238,7 @@ def _check_head(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
             )
         return
     path = locate(head.source, plan.folder)
-    load_fitting_head(path, plan, plan.embedding_dim, "head")
+    load_fitting_head(path, plan.faces.label_map, plan.embedding_dim, "head")
 
 
 def _same_classes(plan: StagePlan, source: StagePlan, what: str) -> None:
@@ -347,31 +255,3 @@ def _same_classes(plan: StagePlan, source: StagePlan, what: str) -> None:
             f"{len(ours)} classes), so its classifier says nothing here; give both stages the same "
             "data, or use teacher.head: rebuild."
         )
-
-
-def load_fitting_head(path: Path, plan: StagePlan, width: int, what: str) -> Classifier:
-    """Load a head file and make sure that it belongs to this stage's data and widths.
-
-    Raises:
-        FacekdError: It is missing, of another shape, or of another label map.
-    """
-    if path.suffix != ".safetensors":
-        path = head_path(path)
-    if not path.is_file():
-        raise FacekdError(
-            f"{what}: there is no {path}; name a .head.safetensors file that facekd-train saved, "
-            "train the stage that leaves it, or use teacher.head: rebuild for class means."
-        )
-    head, label_map = load_head(path)
-    if label_map != plan.faces.label_map.hash:
-        raise FacekdError(
-            f"{what}: {path} belongs to label map {label_map} ({head.num_classes} classes), but "
-            f"the data's is {plan.faces.label_map.hash} ({plan.faces.num_classes} classes); use "
-            "the head of a network trained on this very data, or teacher.head: rebuild."
-        )
-    if (head.num_classes, head.embedding_dim) != (plan.faces.num_classes, width):
-        raise FacekdError(
-            f"{what}: {path} is {head.num_classes} x {head.embedding_dim}, but "
-            f"{plan.faces.num_classes} classes x {width} are needed here."
-        )
-    return head

@@ -14,10 +14,12 @@ from facekd import __version__
 from facekd.distill.presets import expand
 from facekd.errors import FacekdError
 from facekd.files import write_text
+from facekd.fingerprint import file_fingerprint
 from facekd.heads.classifier import save_head
 from facekd.recipe import Recipe
 from facekd.train.checkpoint import Training, read_values
-from facekd.train.plan import StagePlan, head_path
+from facekd.train.plan import StagePlan
+from facekd.train.sources import head_path, locate
 
 # what may change between two sittings: it has no influence on the weights
 _FREE = {"device", "checkpoint_minutes", "validation", "data"}
@@ -35,10 +37,17 @@ def summary_path(plan: StagePlan) -> Path:
 
 
 def settings_of(plan: StagePlan) -> dict[str, Any]:
-    """Every setting that has an influence on a stage's weights, as JSON values."""
+    """Everything that has an influence on a stage's weights, as JSON values.
+
+    The images and the files that the stage builds on stand in it by their fingerprints: a student
+    whose teacher was trained again is out of date.
+    """
     stage = plan.stage.model_dump(mode="json", exclude=_FREE)
     data = plan.data.model_dump(mode="json", exclude=_FREE_DATA)
-    return {**stage, "loss": plan.specs, "data": data, "seed": plan.seed}
+    data["fingerprint"] = f"{plan.faces.fingerprint} {plan.faces.label_map.hash}"
+    files = {key: locate(source, plan.folder) for key, source in plan.stage.sources().items()}
+    built_on = {key: file_fingerprint(f) if f.is_file() else None for key, f in files.items()}
+    return {**stage, "loss": plan.specs, "data": data, "seed": plan.seed, "built_on": built_on}
 
 
 def is_finished(plan: StagePlan) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 
 from facekd.errors import FacekdError
-from facekd.recipe import load_recipe
+from facekd.recipe_file import load_recipe
 
 RECIPE = """
 data: faces.rec

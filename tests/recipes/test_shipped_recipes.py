@@ -23,7 +23,8 @@ from facekd.data_tools.images import encode_jpeg
 from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
 from facekd.data_tools.synthetic import SyntheticFaces
 from facekd.model import FaceModel
-from facekd.recipe import Recipe, is_file, load_recipe, shipped_recipes
+from facekd.recipe import Recipe, is_file
+from facekd.recipe_file import load_recipe, shipped_recipes
 from facekd.train.build import build_training
 
 SMALL = 32  # pixels, where every network of a recipe is its own

@@ -31,6 +31,7 @@ def _nothing_trains(monkeypatch):
             {"s": {"loss": "th_kd"}},
             "needs teacher embeddings and teacher head, .*add teacher: STAGE",
         ),
+        ({"t": {}, "s": {"teacher": "t"}}, "names a teacher, but its loss asks nothing of one"),
         ({"s": {"loss": "l2e"}}, "needs teacher embeddings, and the stage names no teacher"),
         ({"t": {"data": OTHER}, "s": TH_KD}, "other identities .*5 classes.*4 classes.*rebuild"),
         ({"t": {"data": OTHER}, "s": {"head": "t"}}, "head: stage 't' was trained on other ident"),

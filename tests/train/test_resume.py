@@ -187,6 +187,20 @@ def test_other_settings_are_refused_by_name(undisturbed, tmp_path, monkeypatch, 
         run_recipe(recipe(tmp_path, STUDENT, **changes))
 
 
+def test_a_student_of_a_teacher_that_is_gone_or_other_is_out_of_date(tmp_path):
+    made = recipe(tmp_path, DISTIL, data=HELD)
+    run_recipe(made)
+    teacher = tmp_path / "run/teacher.pt"
+    content = torch.load(teacher, weights_only=True)
+    content["state_dict"]["0.bias"] += 1
+    torch.save(content, teacher)
+    with pytest.raises(FacekdError, match=r"built_on\.teacher was"):
+        run_recipe(made)
+    teacher.unlink()
+    with pytest.raises(FacekdError, match=r"built_on\.teacher was .* is now None"):
+        run_recipe(made)
+
+
 def test_what_does_not_touch_the_weights_may_change(undisturbed):
     free = {"checkpoint_minutes": 0.5, "validation": {"every": 2}}
     run_recipe(recipe(undisturbed / "a", STUDENT, common=free, data={"workers": 1}))

@@ -15,7 +15,7 @@ from facekd.distill.term import TERMS, Term
 from facekd.errors import FacekdError
 from facekd.heads.classifier import load_head
 from facekd.model import FaceModel
-from facekd.recipe import load_recipe
+from facekd.recipe_file import load_recipe
 from facekd.train import loop, stages
 from facekd.train.plan import plan_recipe
 from facekd.train.stages import run_recipe

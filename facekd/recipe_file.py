@@ -1,0 +1,148 @@
+"""From a recipe's file and the command line to a checked `Recipe`; mistakes with their line."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from facekd.errors import FacekdError, did_you_mean
+from facekd.recipe import Recipe, Stage
+from facekd.yaml_reader import Document, KeyPath, parse_value, read_document
+
+# sections that a stage replaces as a whole instead of merging them into `common`'s
+_WHOLE = {"model", "loss", "teacher", "head", "data"}
+# what a section means that is given as a plain word
+_SHORT_FORM = {"data": "source", "teacher": "model", "head": "source", "loss": "preset"}
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name -> file of the recipes that come with facekd."""
+    folder = Path(str(resources.files("facekd.recipes")))
+    return {p.stem: p for p in sorted(folder.glob("*.yaml"))}
+
+
+def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        source: A YAML file, or the name of a shipped recipe.
+        overrides: `key.path=value` settings that win over the file.
+
+    Raises:
+        FacekdError: Any mistake in it: file, line, what was found and the near key.
+    """
+    path = Path(source)
+    if not path.is_file():
+        shipped = shipped_recipes()
+        if source not in shipped:
+            hint = did_you_mean(source, shipped)
+            raise FacekdError(f"no recipe file {source!r}, and none shipped of that name; {hint}")
+        path = shipped[source]
+    document = read_document(path)
+    if not isinstance(document.data, dict):
+        raise FacekdError(f"{document.name}: a recipe is a mapping of keys, not a plain value.")
+    raw = dict(document.data)
+    shared = [o for o in overrides if o.startswith("common.")]
+    for override in shared:
+        _override(raw, override)
+    raw = _merge_common(raw, document)
+    for override in overrides:
+        if override not in shared:
+            _override(raw, override)
+    raw.setdefault("output", f"runs/{path.stem}")
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        keys = [override.partition("=")[0] for override in overrides]
+        raise FacekdError(_first_mistake(error, document, keys)) from error
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    """Set one key; parts of a section written in its short form (`data: x.rec`) are kept."""
+    key, found, text = override.partition("=")
+    if not found or not key:
+        raise FacekdError(f"{override!r} is not key.path=value, such as output=runs/new.")
+    *parents, last = key.split(".")
+    stages = raw.get("stages")
+    if parents[:1] == ["stages"] and isinstance(stages, dict):
+        stage = key.split(".")[1]
+        if stage not in stages:
+            raise FacekdError(f"{override}: no stage {stage!r}; {did_you_mean(stage, stages)}")
+    target = raw
+    for part in parents:
+        inner = target.get(part)
+        if isinstance(inner, str) and part in _SHORT_FORM:
+            inner = {_SHORT_FORM[part]: inner}
+        target[part] = dict(inner) if isinstance(inner, dict) else {}
+        target = target[part]
+    target[last] = parse_value(text)
+
+
+def _merge_common(raw: dict[str, Any], document: Document) -> dict[str, Any]:
+    """Put the keys of `common:` under every stage that does not set them itself."""
+    common = raw.pop("common", None) or {}
+    stages = raw.get("stages")
+    if not isinstance(common, dict):
+        raise FacekdError(f"{document.where(('common',))}: common must be a mapping of settings.")
+    if isinstance(stages, dict):
+        raw["stages"] = {
+            name: _merged(common, stage) if isinstance(stage, dict) or stage is None else stage
+            for name, stage in stages.items()
+        }
+    return raw
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any] | None) -> dict[str, Any]:
+    result = dict(under)
+    for key, value in (over or {}).items():
+        below = result.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict) and key not in _WHOLE
+        result[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _first_mistake(error: ValidationError, document: Document, overridden: Sequence[str]) -> str:
+    """One sentence for the first thing wrong: where, what, and the near key."""
+    details = error.errors()
+    first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
+    path = tuple(p for p in first["loc"] if p not in ("function-before", "function-after"))
+    more = f" ({len(details) - 1} more after it)" if len(details) > 1 else ""
+    dotted = ".".join(str(p) for p in path)
+    on_command_line = any(f"{dotted}.".startswith(f"{key}.") for key in overridden)
+    where = "command line" if on_command_line else _where(path, document)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        return f"{where}: unknown key {dotted!r}; {did_you_mean(str(path[-1]), known)}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    found = first["input"]
+    shown = f", found {found!r}" if isinstance(found, str | int | float | bool) else ""
+    return f"{where}: {dotted + ': ' if dotted else ''}{message}{shown}.{more}"
+
+
+def _where(path: KeyPath, document: Document) -> str:
+    """A stage's key may come from `common`, so look there too."""
+    if len(path) > 2 and path[0] == "stages" and path not in document.lines:
+        shared = ("common", *path[2:])
+        if shared in document.lines:
+            return document.where(shared)
+    return document.where(path)
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    """The keys that the schema knows at a place of the recipe."""
+    model: type[BaseModel] = Recipe
+    if path[:1] == ("stages",):
+        model, path = Stage, path[2:]
+    for part in path:
+        model = _model_in(model.model_fields[str(part)].annotation) or model
+    extra = ["common"] if model is Recipe else []
+    return [*model.model_fields, *extra]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (_model_in(a) for a in getattr(annotation, "__args__", ()))
+    return next((m for m in inner if m is not None), None)
