@@ -56,7 +56,8 @@ def list_folder(path: str | Path) -> FolderListing:
         images = _images(folder)
         if not images:
             raise FacekdError(
-                f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}): remove it."
+                f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}): leave it out, or, "
+                f"if it holds the people's folders, give {folder} instead."
             )
         paths += images
         counts.append(len(images))

@@ -125,6 +125,8 @@ def find_bench(name: str, data: Path | None) -> Bench:
         if not path.is_file():
             raise FacekdError(f"bench file {path} is not there; check the path.")
         return Bench(path.stem, path)
+    if Path(name).exists() and Path(name).name != name:
+        raise FacekdError(f"bench {name} is no .bin file; give one, or its folder as --data.")
     benches = list_benches(data)
     matches = [bench for bench in benches if bench.name == name]
     direct = [bench for bench in matches if bench.path is None or bench.path.parent == data]

@@ -68,3 +68,8 @@ def test_the_synthetic_bench_has_twenty_thousand_pairs():
     assert len(pairs) == 20_000
     assert pairs.same.sum() == 10_000
     assert len(np.unique(pairs.folds)) == 10
+
+
+def test_a_path_that_is_no_bin_file_is_said_to_be_none(data):
+    with pytest.raises(FacekdError, match=r"is no .bin file; give one, or its folder as --data"):
+        find_bench(str(data), None)

@@ -339,7 +339,7 @@ def test_a_bad_record_stops_the_run_or_is_counted(tmp_path, runs):
     assert np.abs(runs["s"][1].cache.array[np.r_[0:5, 6:11, 12:24]]).max(axis=(1, 2)).min() > 0
 
 
-def test_a_damaged_frame_is_counted_too(tmp_path):
+def test_a_damaged_frame_is_counted_too(tmp_path, capsys):
     offsets = write_rec(tmp_path / "f.rec")
     data = bytearray((tmp_path / "f.rec").read_bytes())
     data[offsets[7]] ^= 0xFF
@@ -349,6 +349,7 @@ def test_a_damaged_frame_is_counted_too(tmp_path):
     summary = json.loads((tmp_path / "run/a/summary.json").read_text())
     assert len(summary["skipped_records"]) == 1
     assert f"f.rec record 8 at byte {offsets[7]}" in summary["skipped_records"][0]
+    assert "stage 'a': 1 bad records skipped; the last: f.rec record 8" in capsys.readouterr().out
 
 
 def test_a_batch_with_one_image_left_is_told(tmp_path):
