@@ -118,7 +118,8 @@ def _first_mistake(error: ValidationError, document: Document, overridden: Seque
     message = first["msg"].removeprefix("Value error, ")
     found = first["input"]
     shown = f", found {found!r}" if isinstance(found, str | int | float | bool) else ""
-    return f"{where}: {dotted + ': ' if dotted else ''}{message}{shown}.{more}"
+    end = "" if message.endswith(("?", ".")) and not shown else "."
+    return f"{where}: {dotted + ': ' if dotted else ''}{message}{shown}{end}{more}"
 
 
 def _where(path: KeyPath, document: Document) -> str:
