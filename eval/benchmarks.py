@@ -141,7 +141,7 @@ def find_bench(name: str, data: Path | None) -> Bench:
     if data is None:
         raise FacekdError(
             f"bench {name!r} needs {name}.bin and no data folder is known (benches: {known}); "
-            f"give --data DIR or set {DATA_VARIABLE}."
+            f"set {DATA_VARIABLE}, or give facekd-eval --data DIR."
         )
     raise FacekdError(
         f"bench {name!r}: looked for {data / name}.bin and {data / '*' / name}.bin, found neither "

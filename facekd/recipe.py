@@ -4,11 +4,11 @@ A recipe is a list of stages; a stage trains one network. A stage may point at a
 result, or at a file, as its teacher, as the source of its classifier, or as its starting weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from facekd.errors import FacekdError, did_you_mean
 
@@ -231,6 +231,7 @@ class Recipe(_Strict):
     cache_dir: str = Field(default="", description="teacher embeddings; default: <output>/cache")
     seed: NaturalNumber = 0
     data: Data = Data()
+    _place: Callable[[tuple[str | int, ...], str], str] | None = PrivateAttr(default=None)
     stages: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], Stage] = Field(
         min_length=1
     )
@@ -239,6 +240,15 @@ class Recipe(_Strict):
     @classmethod
     def _home(cls, value: str) -> str:
         return str(Path(value).expanduser()) if value else value
+
+    def where(self, path: tuple[str | int, ...], message: str) -> str:
+        """Where the setting stands that a message is about: `mine.yaml line 7: `, or nothing.
+
+        Args:
+            path: Of the section, from the root.
+            message: The key in it that the message quotes first is the one meant.
+        """
+        return f"{self._place(path, message)}: " if self._place else ""
 
     @model_validator(mode="after")
     def _references(self) -> "Recipe":

@@ -52,11 +52,13 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
         if override not in shared:
             _override(raw, override)
     raw.setdefault("output", f"runs/{path.stem}")
+    places = _Places(document, [override.partition("=")[0] for override in overrides])
     try:
-        return Recipe.model_validate(raw)
+        recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        keys = [override.partition("=")[0] for override in overrides]
-        raise FacekdError(_first_mistake(error, document, keys)) from error
+        raise FacekdError(_first_mistake(error, places)) from error
+    recipe._place = places.of_message
+    return recipe
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -103,15 +105,14 @@ def _merged(under: dict[str, Any], over: dict[str, Any] | None) -> dict[str, Any
     return result
 
 
-def _first_mistake(error: ValidationError, document: Document, overridden: Sequence[str]) -> str:
+def _first_mistake(error: ValidationError, places: "_Places") -> str:
     """One sentence for the first thing wrong: where, what, and the near key."""
     details = error.errors()
     first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
     path = tuple(p for p in first["loc"] if p not in ("function-before", "function-after"))
     more = f" ({len(details) - 1} more after it)" if len(details) > 1 else ""
     dotted = ".".join(str(p) for p in path)
-    on_command_line = any(f"{dotted}.".startswith(f"{key}.") for key in overridden)
-    where = "command line" if on_command_line else _where(path, document)
+    where = places.of(path)
     if first["type"] == "extra_forbidden":
         known = _known_keys(path[:-1])
         return f"{where}: unknown key {dotted!r}; {did_you_mean(str(path[-1]), known)}{more}"
@@ -122,13 +123,39 @@ def _first_mistake(error: ValidationError, document: Document, overridden: Seque
     return f"{where}: {dotted + ': ' if dotted else ''}{message}{shown}{end}{more}"
 
 
-def _where(path: KeyPath, document: Document) -> str:
-    """A stage's key may come from `common`, so look there too."""
-    if len(path) > 2 and path[0] == "stages" and path not in document.lines:
-        shared = ("common", *path[2:])
-        if shared in document.lines:
-            return document.where(shared)
-    return document.where(path)
+class _Places:
+    """Where a recipe's settings come from: lines of the file, or the command line.
+
+    Args:
+        document: The file.
+        overridden: Dotted keys of the command line.
+    """
+
+    def __init__(self, document: Document, overridden: Sequence[str]) -> None:
+        self.document = document
+        self.overridden = [tuple(key.split(".")) for key in overridden]
+
+    def of(self, path: KeyPath) -> str:
+        """A setting's place; a stage's may stand in `common`."""
+        names = tuple(str(part) for part in path)
+        shared = ("common", *names[2:]) if names[:1] == ("stages",) and len(names) > 2 else names
+        for key in self.overridden:
+            if names[: len(key)] == key or shared[: len(key)] == key:
+                return "command line"
+        if path not in self.document.lines and shared in self.document.lines:
+            return self.document.where(shared)
+        return self.document.where(path)
+
+    def of_message(self, path: KeyPath, message: str) -> str:
+        """The place of the key under `path` that a message quotes first; else that of `path`."""
+        roots = (tuple(path), ("common",))
+        keys = [*self.document.lines, *self.overridden]
+        quoted = {
+            message.find(repr(key[-1])): key
+            for key in keys
+            if any(key[: len(root)] == root for root in roots) and repr(key[-1]) in message
+        }
+        return self.of(quoted[min(quoted)] if quoted else path)
 
 
 def _known_keys(path: KeyPath) -> list[str]:

@@ -3,6 +3,7 @@ import pytest
 from facekd.errors import FacekdError
 from facekd.recipe import select_stages
 from facekd.recipe_file import load_recipe
+from facekd.train.plan import plan_recipe
 
 
 @pytest.fixture
@@ -176,3 +177,28 @@ def test_select_stages_keeps_what_they_build_on(recipe):
     assert list(select_stages(made, ["e", "d"]).stages) == ["a", "d", "e"]
     with pytest.raises(FacekdError, match="no stage 'f'"):
         select_stages(made, ["f"])
+
+
+@pytest.mark.parametrize(
+    ("key", "override", "place"),
+    [
+        ("mm: 0.3", None, "mine.yaml line 7: stage 's': preset 'arcface' has no setting 'mm'"),
+        ("m: 0.3", "common.model.args.widht=1", "command line: stage 's': .* no argument 'widht'"),
+        ("m: 0.3", "common.batchsize=4", "command line: unknown key"),
+    ],
+)
+def test_settings_that_a_later_floor_checks_are_told_with_their_place(
+    tmp_path, key, override, place
+):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "data: {source: synthetic, synthetic: {identities: 4, images_per_identity: 4}}\n"
+        "common:\n"
+        "  batch_size: 4\n"
+        "  model: {backbone: mobilefacenet, input_size: 32, embedding_dim: 8}\n"
+        "stages:\n"
+        "  s:\n"
+        f"    loss: {{preset: arcface, {key}}}\n"
+    )
+    with pytest.raises(FacekdError, match=place):
+        plan_recipe(load_recipe(str(path), [override] if override else []))

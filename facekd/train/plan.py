@@ -117,7 +117,8 @@ def plan_recipe(recipe: Recipe) -> list[StagePlan]:
         try:
             plans[name] = _plan_stage(recipe, name, stage, plans, loaded)
         except FacekdError as error:
-            raise FacekdError(f"stage {name!r}: {error}") from error
+            where = recipe.where(("stages", name), str(error))
+            raise FacekdError(f"{where}stage {name!r}: {error}") from error
     return list(plans.values())
 
 

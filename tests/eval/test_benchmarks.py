@@ -46,7 +46,7 @@ def test_a_bench_that_is_not_there_or_there_twice(data, name, words):
 def test_without_a_data_folder_the_error_says_how_to_name_one(monkeypatch, tmp_path):
     monkeypatch.delenv("FACEKD_DATA", raising=False)
     assert data_folder() is None
-    with pytest.raises(FacekdError, match="--data DIR or set FACEKD_DATA"):
+    with pytest.raises(FacekdError, match="set FACEKD_DATA, or give facekd-eval --data DIR"):
         find_bench("lfw", data_folder())
     monkeypatch.setenv("FACEKD_DATA", str(tmp_path / "gone"))
     with pytest.raises(FacekdError, match=r"FACEKD_DATA names .*gone, which"):
