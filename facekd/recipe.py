@@ -246,9 +246,10 @@ class Recipe(_Strict):
 
         Args:
             path: Of the section, from the root.
-            message: The key in it that the message quotes first is the one meant.
+            message: The key or value in it that the message quotes first is the one meant.
         """
-        return f"{self._place(path, message)}: " if self._place else ""
+        place = self._place(path, message) if self._place else ""
+        return f"{place}: " if place else ""
 
     @model_validator(mode="after")
     def _references(self) -> "Recipe":

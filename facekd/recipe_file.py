@@ -52,7 +52,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
         if override not in shared:
             _override(raw, override)
     raw.setdefault("output", f"runs/{path.stem}")
-    places = _Places(document, [override.partition("=")[0] for override in overrides])
+    places = _Places(document, overrides)
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
@@ -128,12 +128,13 @@ class _Places:
 
     Args:
         document: The file.
-        overridden: Dotted keys of the command line.
+        overrides: `key.path=value` settings of the command line.
     """
 
-    def __init__(self, document: Document, overridden: Sequence[str]) -> None:
+    def __init__(self, document: Document, overrides: Sequence[str]) -> None:
         self.document = document
-        self.overridden = [tuple(key.split(".")) for key in overridden]
+        split = (override.partition("=") for override in overrides)
+        self.overridden: dict[KeyPath, str] = {tuple(k.split(".")): v for k, _, v in split}
 
     def of(self, path: KeyPath) -> str:
         """A setting's place; a stage's may stand in `common`."""
@@ -147,15 +148,22 @@ class _Places:
         return self.document.where(path)
 
     def of_message(self, path: KeyPath, message: str) -> str:
-        """The place of the key under `path` that a message quotes first; else that of `path`."""
-        roots = (tuple(path), ("common",))
-        keys = [*self.document.lines, *self.overridden]
-        quoted = {
-            message.find(repr(key[-1])): key
-            for key in keys
-            if any(key[: len(root)] == root for root in roots) and repr(key[-1]) in message
-        }
-        return self.of(quoted[min(quoted)] if quoted else path)
+        """The place of the key under `path` that a message quotes, else of the value; or "".
+
+        The message comes from a floor that knows nothing of files: "no setting 'mm'".
+        """
+        keys: dict[KeyPath, object] = {key: key[-1] for key in self.document.lines if key}
+        keys |= {key: key[-1] for key in self.overridden}
+        words: dict[KeyPath, object] = {**self.document.words, **self.overridden}
+        for spelled_out in (keys, words):
+            quoted = {
+                message.find(repr(text)): key
+                for key, text in spelled_out.items()
+                if (key[: len(path)] == path or key[0] == "common") and repr(text) in message
+            }
+            if quoted:
+                return self.of(quoted[min(quoted)])
+        return ""
 
 
 def _known_keys(path: KeyPath) -> list[str]:

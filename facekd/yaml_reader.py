@@ -52,11 +52,13 @@ class Document:
     Attributes:
         data: Plain dicts, lists and scalars.
         lines: Line number (from 1) of every key and list item, by its path from the root.
+        words: The values that are strings, by path.
     """
 
     def __init__(self, text: str, name: str) -> None:
         self.name = name
         self.lines: dict[KeyPath, int] = {}
+        self.words: dict[KeyPath, str] = {}
         try:
             loader = _Loader(text)
             node = loader.get_single_node()
@@ -93,7 +95,10 @@ class Document:
         except (ValueError, LookupError) as error:
             kind = node.tag.rpartition(":")[2]
             raise FacekdError(f"{self.name} line {line}: {node.value!r} is no {kind}.") from error
-        return self._expand(value, line) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        self.words[path] = self._expand(value, line)
+        return self.words[path]
 
     def _mapping(self, loader: _Loader, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         built: dict[str, Any] = {}

@@ -90,5 +90,6 @@ def test_the_installed_command(path, tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     assert (
-        done.stderr == "error: stage 'first': unknown preset 'arcfase'; did you mean 'arcface'?\n"
+        done.stderr == "error: command line: stage 'first': unknown preset 'arcfase'; "
+        "did you mean 'arcface'?\n"
     )
