@@ -76,7 +76,7 @@ def test_synthetic_teacher_beats_the_student_alone(tmp_path):
 
 @pytest.mark.data
 def test_real_faces(data_dir, tmp_path, monkeypatch):
-    """One epoch of L2E on real faces lifts people never seen well above chance."""
+    """Two epochs of L2E on real faces lifts people never seen well above chance."""
     monkeypatch.setenv("FACEKD_DATA", str(data_dir))
     settings = [f"output={tmp_path}", f"cache_dir={tmp_path}/cache", "common.schedule.epochs=2"]
     settings += ["common.validation.every=2", "common.schedule.warmup_epochs=0.2"]
