@@ -115,7 +115,9 @@ def describe_run(recipe: Recipe) -> None:
     write_text(folder / "run.json", json.dumps(content, indent=2) + "\n")
 
 
-def write_results(plan: StagePlan, run: Training, validation: dict[str, Any]) -> None:
+def write_results(
+    plan: StagePlan, run: Training, settings: dict[str, Any], validation: dict[str, Any]
+) -> None:
     """Write classifier, label map, summary and, last, the network of a finished stage."""
     label_map = plan.faces.label_map
     head = run.objective.student_head or run.objective.teacher_head
@@ -133,10 +135,10 @@ def write_results(plan: StagePlan, run: Training, validation: dict[str, Any]) ->
         "precision": run.precision,
         "skipped_records": list(run.bad),
         "validation": validation,
-        "settings": settings_of(plan),
+        "settings": settings,
     }
     write_text(summary_path(plan), json.dumps(summary, indent=2) + "\n")
-    description = {"stage": plan.name, "recipe": settings_of(plan)}
+    description = {"stage": plan.name, "recipe": settings}
     run.model.save(plan.model_path, **description, label_map_hash=label_map.hash)
     state_path(plan).unlink(missing_ok=True)
 

@@ -81,7 +81,7 @@ def run_stage(plan: StagePlan) -> None:
         train(run, around, log)
         if not validator.last:  # an earlier sitting did the last step and no more
             validator.look(run.step)
-    write_results(plan, run, validator.last)
+    write_results(plan, run, settings, validator.last)
     if run.bad:
         print(f"stage {plan.name!r}: {len(run.bad)} bad records skipped; the last: {run.bad[-1]}")
     print(f"stage {plan.name!r} is finished after {run.seconds / 60:.1f} min: {plan.model_path}")
