@@ -8,8 +8,6 @@ whose lengths are checked. numpy itself is never called by the pickle.
 
 import io
 import pickle
-import pickletools
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -22,24 +20,7 @@ import numpy.typing as npt
 from ..errors import FacekdError
 from ..files import atomic_path
 from .images import Encoded
-
-_OPCODES = {ord(op.code): op for op in pickletools.opcodes}
-_ALLOWED = frozenset(
-    """
-    PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1
-    STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8
-    UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
-    EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3
-    PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD
-    """.split()  # noqa: SIM905
-)
-_OPCODES_PER_ITEM = 64
-_PREFIX = {
-    pickletools.TAKEN_FROM_ARGUMENT1: struct.Struct("<B"),
-    pickletools.TAKEN_FROM_ARGUMENT4: struct.Struct("<i"),
-    pickletools.TAKEN_FROM_ARGUMENT4U: struct.Struct("<I"),
-    pickletools.TAKEN_FROM_ARGUMENT8U: struct.Struct("<Q"),
-}
+from .pickle_walk import check_opcodes
 
 
 @dataclass(frozen=True)
@@ -76,7 +57,7 @@ def read_bin(path: str | Path, max_bytes: int = 4 << 30, max_images: int = 200_0
     except OSError as error:
         raise FacekdError(f"cannot read {path}: {error.strerror or error}.") from error
     try:
-        _check_opcodes(data, max_images)
+        check_opcodes(data, max_images)
         return _interpret(_Unpickler(data).load(), max_images)
     except FacekdError as error:
         raise FacekdError(f"{path}: {error}") from None
@@ -100,59 +81,6 @@ def write_bin(path: str | Path, encoded: Sequence[Encoded], same: Sequence[bool]
         pickle.dump(content, file, protocol=4)
 
 
-def _check_opcodes(data: bytes, max_images: int) -> None:
-    """Walk through the opcodes without obeying any of them."""
-    at, count, limit = 0, 0, _OPCODES_PER_ITEM * (max_images + 16)
-    frame_end = 0
-    while at < len(data):
-        op = _OPCODES.get(data[at])
-        if op is None or op.name not in _ALLOWED:
-            found = f"byte {data[at]:#04x}" if op is None else f"the opcode {op.name}"
-            raise FacekdError(f"not a verification set: {found} at byte {at} has no place in one.")
-        count += 1
-        if count > limit:
-            raise FacekdError(f"the pickle holds more than {max_images} images can need.")
-        if op.name == "STOP":
-            return
-        end = _argument_end(data, at + 1, op)
-        if op.name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            argument = data[at + 1 : end]
-            slot = int(argument) if op.name == "PUT" else int.from_bytes(argument, "little")
-            if not 0 <= slot <= count:
-                raise FacekdError(f"the pickle's memo number {slot} at byte {at} is out of range.")
-        if at < frame_end < end:
-            raise FacekdError(f"the pickle is damaged: {op.name} at byte {at} leaves its frame.")
-        if op.name == "FRAME":
-            frame_end = end + int.from_bytes(data[at + 1 : end], "little")
-        at = end
-    raise FacekdError("the pickle is cut short: it has no end mark; copy the file again.")
-
-
-def _argument_end(data: bytes, at: int, op: pickletools.OpcodeInfo) -> int:
-    """Where the argument that starts at byte `at` ends."""
-    if op.arg is None:
-        return at
-    if op.arg.n == pickletools.UP_TO_NEWLINE:
-        end = data.find(b"\n", at) + 1
-        if end and op.name == "GLOBAL":
-            end = data.find(b"\n", end) + 1
-        end = end or len(data) + 1
-    elif op.arg.n in _PREFIX:
-        prefix = _PREFIX[op.arg.n]
-        if at + prefix.size > len(data):
-            raise FacekdError(f"the pickle is cut short at byte {at}; copy the file again.")
-        (length,) = prefix.unpack_from(data, at)
-        end = at + prefix.size + length if length >= 0 else len(data) + 1
-    else:
-        end = at + op.arg.n
-    if end > len(data):
-        raise FacekdError(
-            f"{op.name} at byte {at - 1} reaches past the end of the pickle ({len(data)} bytes): "
-            "it was cut short; copy it again."
-        )
-    return end
-
-
 class _Array:
     """Stands in for a numpy array: its raw bytes, checked against its shape."""
 
@@ -160,7 +88,7 @@ class _Array:
 
     def __init__(self) -> None:
         self.kind = ""
-        self.raw = b""
+        self.raw: bytes | bytearray = b""
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, _, raw = state
@@ -171,7 +99,7 @@ class _Array:
             raise FacekdError("it holds an array that is not made of plain bytes.")
         if not _fits(shape, len(raw)):
             raise FacekdError(f"it holds an array whose shape does not fit its {len(raw)} bytes.")
-        self.kind, self.raw = dtype.kind, bytes(raw)
+        self.kind, self.raw = dtype.kind, raw
         return self
 
 
@@ -270,11 +198,13 @@ def _interpret(content: Any, max_images: int) -> BinFile:
         raise FacekdError("the images are not a list.")
     if len(images) > max_images:
         raise FacekdError(f"it holds {len(images)} images, more than the {max_images} allowed.")
-    flags = list(same.raw) if isinstance(same, _Array) else same
-    if not isinstance(flags, tuple | list) or not all(_is_flag(flag) for flag in flags):
+    flags = same.raw if isinstance(same, _Array) else same
+    if not isinstance(same, tuple | list | _Array):
         raise FacekdError("the second half is not a list of booleans.")
     if len(images) != 2 * len(flags):
         raise FacekdError(f"{len(images)} images do not make {len(flags)} pairs, two images each.")
+    if not all(_is_flag(flag) for flag in flags):
+        raise FacekdError("the second half is not a list of booleans.")
     if not flags:
         raise FacekdError("it holds no pairs.")
     encoded = [_image_bytes(image, i) for i, image in enumerate(images)]

@@ -22,7 +22,7 @@ from ..errors import FacekdError
 from .recordio import LENGTH_BITS, LENGTH_MASK, MAGIC, IRHeader, Payload, RecordFile, unpack
 
 _CHUNK = 1 << 16
-_MAX_LABEL = 1 << 24
+MAX_LABEL = 1 << 24
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -72,7 +72,7 @@ class FaceRecords:
             records = records.select(order)
             heads = heads.take(order)
         self.layout = "face2rec" if has_header_record(records) else "im2rec"
-        exact = self.layout == "face2rec" and 1 <= heads.label[0] < _MAX_LABEL
+        exact = self.layout == "face2rec" and 1 <= heads.label[0] < MAX_LABEL
         self.promised = int(heads.label[0]) - 1 if exact else None
         no_image = heads.sound & (heads.flag > 0) & (heads.image_bytes == 0)
         images = ~no_image if self.layout == "face2rec" else np.ones(len(records), dtype=bool)
@@ -96,7 +96,11 @@ class FaceRecords:
 
     def encoded(self, i: int) -> Payload:
         """The encoded bytes of the i-th image: a view into the mapped file wherever possible."""
-        return read_record(self._records, i)[1]
+        return self.read(i)[1]
+
+    def read(self, i: int) -> tuple[IRHeader, Payload]:
+        """The i-th image's header and encoded bytes."""
+        return read_record(self._records, i)
 
     def where(self, i: int) -> str:
         """Name the i-th image for a message: file, record number, byte offset."""
@@ -188,7 +192,7 @@ def _read_chunk(records: RecordFile, words: npt.NDArray[np.uint32], rows: Int64s
 
 
 def _is_label(label: npt.NDArray[np.float64]) -> Bools:
-    good: Bools = (label >= 0) & (label <= _MAX_LABEL) & (label == np.floor(label))
+    good: Bools = (label >= 0) & (label <= MAX_LABEL) & (label == np.floor(label))
     return good
 
 

@@ -76,9 +76,10 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _natural(paths: list[Path]) -> list[Path]:
-    return sorted(paths, key=lambda p: (_natural_key(p.name), p.name))
+    return sorted(paths, key=lambda p: (natural_key(p.name), p.name))
 
 
-def _natural_key(name: str) -> list[str | int]:
+def natural_key(name: str) -> list[str | int]:
+    """Sorts names as people read them: numbers by value, capitals like small letters."""
     parts = re.split(r"([0-9]+)", name.casefold())
     return [int(part) if i % 2 else part for i, part in enumerate(parts)]

@@ -1,19 +1,28 @@
 """Encoded image bytes to RGB arrays and back."""
 
+import stat
+from pathlib import Path
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import FacekdError
+from .image_size import JPEG_START, check_size
+
+MAX_ENCODED = 1 << 28  # bytes; a larger file is no photograph
 
 Image = npt.NDArray[np.uint8]
 Encoded = bytes | bytearray | memoryview
 
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_JPEG_END = b"\xff\xd9"
 
 
 def decode_rgb(encoded: Encoded) -> Image:
-    """Decode a JPEG, PNG, BMP or WebP image without copying its bytes.
+    """Decode a JPEG, PNG, BMP, WebP or PNM image without copying its bytes.
+
+    Its size is read from its header first, and nothing is allocated for an image of more than
+    `image_size.MAX_PIXELS`.
 
     Args:
         encoded: The file's bytes.
@@ -22,10 +31,13 @@ def decode_rgb(encoded: Encoded) -> Image:
         uint8 (h, w, 3), RGB, 0..255.
 
     Raises:
-        FacekdError: The bytes are no image, or a JPEG that ends too early (decoders fill the rest
-            of such an image with grey and say nothing).
+        FacekdError: The bytes are no image, or one that is too large; or a JPEG that ends too
+            early (decoders fill the rest of such an image with grey and say nothing).
     """
-    if encoded[-2:] != _JPEG_END and encoded[:2] == _JPEG_START and _JPEG_END not in bytes(encoded):
+    if len(encoded) > MAX_ENCODED:
+        raise FacekdError(f"{len(encoded)} bytes are too many for one image (at most 256 MiB).")
+    check_size(encoded)
+    if encoded[-2:] != _JPEG_END and encoded[:2] == JPEG_START and _JPEG_END not in bytes(encoded):
         raise FacekdError(f"a JPEG of {len(encoded)} bytes is cut short: it has no end marker.")
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
@@ -34,6 +46,25 @@ def decode_rgb(encoded: Encoded) -> Image:
     if image is None:
         raise FacekdError(f"{len(encoded)} bytes do not decode as an image.")
     return image.astype(np.uint8, copy=False)
+
+
+def read_encoded(path: Path) -> bytes:
+    """An image file's bytes, as they are.
+
+    Raises:
+        FacekdError: It cannot be read, is no regular file, or is too large for an image.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise FacekdError(f"cannot read the image {path}: it is no regular file.")
+        if status.st_size > MAX_ENCODED:
+            raise FacekdError(
+                f"{path} has {status.st_size} bytes, too many for one image (at most 256 MiB)."
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise FacekdError(f"cannot read the image {path}: {error.strerror or error}.") from error
 
 
 def encode_jpeg(image: Image, quality: int = 95) -> bytes:

@@ -61,7 +61,7 @@ class LabelMap:
             content = json.loads(text)
             form, names, source = content["format"], content["names"], content["source"]
             stored = content["hash"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise FacekdError(
                 f"this is no label map in facekd's JSON format ({error!r})."
             ) from error

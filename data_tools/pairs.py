@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..errors import FacekdError
+from ..fingerprint import fingerprint
 from .binfile import read_bin
 from .images import Encoded, decode_rgb
 
@@ -50,7 +50,7 @@ class EncodedImages:
 
 @dataclass(frozen=True)
 class PairSet:
-    """A set of genuine and impostor pairs, cut into folds.
+    """A set of genuine and impostor pairs.
 
     Attributes:
         name: What the set is called in tables.
@@ -58,7 +58,15 @@ class PairSet:
         left: int64 (m,), the first image of each pair.
         right: int64 (m,), the second image of each pair.
         same: bool (m,), True for a genuine pair.
-        folds: int64 (m,), the fold of each pair, from 0.
+        folds: int64 (m,), the fold of each pair, from 0; None where the protocol has none.
+        groups: str (m,), each pair's group, "" for none; None where the source names none.
+        subjects: int32 (n,), the person of each image by number; None where the source does not
+            say who they are.
+        subjects_from: What says who they are; "" where nothing does.
+        ids: What the source calls each image; None where it only numbers them (a `.bin`).
+        found: bool (n,), False where no face could be found; None when all were.
+        source: Where the pairs come from and what is odd about them, in words.
+        fingerprint: Sixteen hex digits of what the images are; "" where it is not known.
     """
 
     name: str
@@ -66,7 +74,14 @@ class PairSet:
     left: NDArray[np.int64]
     right: NDArray[np.int64]
     same: NDArray[np.bool_]
-    folds: NDArray[np.int64]
+    folds: NDArray[np.int64] | None
+    groups: NDArray[np.str_] | None = None
+    subjects: NDArray[np.int32] | None = None
+    subjects_from: str = ""
+    ids: Sequence[str] | None = None
+    found: NDArray[np.bool_] | None = None
+    source: str = ""
+    fingerprint: str = ""
 
     def __len__(self) -> int:
         return len(self.same)
@@ -77,12 +92,7 @@ class PairSet:
         Raises:
             FacekdError: No pairs, one class only, unequal lengths, or an image that is not there.
         """
-        counts = {len(self.left), len(self.right), len(self.same), len(self.folds)}
-        if len(counts) > 1:
-            raise FacekdError(
-                f"{self.name}: {len(self.left)} left and {len(self.right)} right images, "
-                f"{len(self.same)} answers and {len(self.folds)} fold numbers do not fit together."
-            )
+        self._check_lengths()
         genuine = int(np.count_nonzero(self.same))
         if genuine in (0, len(self)):
             kind = "impostor" if genuine else "genuine"
@@ -98,6 +108,33 @@ class PairSet:
                 f"but there are {len(self.images)} images, numbered from 0."
             )
         return self
+
+    def _check_lengths(self) -> None:
+        folds = len(self) if self.folds is None else len(self.folds)
+        groups = len(self) if self.groups is None else len(self.groups)
+        if len({len(self.left), len(self.right), len(self), folds, groups}) > 1:
+            raise FacekdError(
+                f"{self.name}: {len(self.left)} left and {len(self.right)} right images, "
+                f"{len(self.same)} answers, {folds} fold numbers and {groups} groups do not fit "
+                "together."
+            )
+        per_image = {"subjects": self.subjects, "ids": self.ids, "found flags": self.found}
+        for what, values in per_image.items():
+            if values is not None and len(values) != len(self.images):
+                raise FacekdError(
+                    f"{self.name}: {len(values)} {what} for {len(self.images)} images."
+                )
+
+
+def first_of_pair(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For every pair the first one of the same two images, in either order; int64 (m,).
+
+    A pair that occurs once, or for the first time, is its own first.
+    """
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    keys = low * (int(high.max(initial=0)) + 1) + high
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    return first[which]
 
 
 def file_order_folds(pairs: int, folds: int = FOLDS) -> NDArray[np.int64]:
@@ -125,102 +162,26 @@ def from_bin(path: str | Path, name: str | None = None) -> PairSet:
     owner = [first.setdefault(bytes(image), i) for i, image in enumerate(file.encoded)]
     numbers, rows = np.unique(np.asarray(owner, dtype=np.int64), return_inverse=True)
     kept = [file.encoded[i] for i in numbers.tolist()]
+    left, right = rows[0::2].copy(), rows[1::2].copy()
     return PairSet(
         name=name or path.stem,
         images=EncodedImages(kept, str(path), numbers.tolist()),
-        left=rows[0::2].copy(),
-        right=rows[1::2].copy(),
-        same=np.asarray(file.same, dtype=np.bool_),
+        left=left,
+        right=right,
+        same=file.same,
         folds=file_order_folds(len(file.same)),
+        source=f"{path}{oddities(left, right, file.same)}",
+        fingerprint=fingerprint(first),
     ).check()
 
 
-def from_labels(
-    images: Images,
-    labels: ArrayLike,
-    pairs: int,
-    folds: int = FOLDS,
-    seed: int = 0,
-    name: str = "pairs",
-) -> PairSet:
-    """Draw as many genuine as impostor pairs from labelled images; folds share no identity.
-
-    The identities are dealt to the folds at random; within a fold genuine pairs are drawn without
-    repetition from all there are, impostor pairs from all pairs of different identities.
-
-    Args:
-        images: n images.
-        labels: int (n,), their identities.
-        pairs: How many pairs in all, a multiple of `2 * folds`.
-        folds: How many folds.
-        seed: Of the drawing; the same seed gives the same pairs.
-        name: The set's name.
-
-    Raises:
-        FacekdError: The images do not hold that many different pairs.
-    """
-    label = np.asarray(labels, dtype=np.int64)
-    if len(label) != len(images):
-        raise FacekdError(f"{name}: {len(label)} labels for {len(images)} images.")
-    if pairs < 2 * folds or pairs % (2 * folds):
-        raise FacekdError(f"{name}: {pairs} pairs cannot be halved over {folds} folds.")
-    rng = np.random.default_rng(seed)
-    identities = rng.permutation(np.unique(label))
-    each = pairs // (2 * folds)
-    drawn = []
-    for fold, members in enumerate(np.array_split(identities, folds)):
-        rows = np.flatnonzero(np.isin(label, members))
-        where = f"{name}, fold {fold} ({len(members)} identities, {len(rows)} images)"
-        drawn.append(_genuine(rng, label, rows, each, where))
-        drawn.append(_impostor(rng, label, rows, each, where))
-    left, right = np.concatenate(drawn).T
-    return PairSet(
-        name=name,
-        images=images,
-        left=left.copy(),
-        right=right.copy(),
-        same=np.tile(np.repeat([True, False], each), folds),
-        folds=np.repeat(np.arange(folds, dtype=np.int64), 2 * each),
-    ).check()
-
-
-def _genuine(
-    rng: np.random.Generator,
-    label: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    count: int,
-    where: str,
-) -> NDArray[np.int64]:
-    """`count` different pairs of one identity each; int64 (count, 2)."""
-    groups = [rows[label[rows] == identity] for identity in np.unique(label[rows])]
-    every = [pair for group in groups for pair in combinations(group.tolist(), 2)]
-    if len(every) < count:
-        raise FacekdError(
-            f"{where}: {count} genuine pairs wanted, {len(every)} there are; ask for fewer pairs "
-            "or give more images per identity."
-        )
-    return np.asarray(every, dtype=np.int64)[rng.choice(len(every), count, replace=False)]
-
-
-def _impostor(
-    rng: np.random.Generator,
-    label: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    count: int,
-    where: str,
-) -> NDArray[np.int64]:
-    """`count` different pairs of two identities each; int64 (count, 2)."""
-    sizes = np.unique(label[rows], return_counts=True)[1]
-    possible = (int(sizes.sum()) ** 2 - int((sizes**2).sum())) // 2
-    if possible < count:
-        raise FacekdError(
-            f"{where}: {count} impostor pairs wanted, {possible} there are; ask for fewer pairs "
-            "or give more identities."
-        )
-    kept = np.empty((0, 2), dtype=np.int64)
-    while len(kept) < count:
-        fresh = np.sort(rng.choice(rows, (2 * count, 2)), axis=1)
-        fresh = fresh[label[fresh[:, 0]] != label[fresh[:, 1]]]
-        kept = np.concatenate([kept, fresh])
-        kept = kept[np.sort(np.unique(kept, axis=0, return_index=True)[1])]
-    return kept[:count]
+def oddities(left: NDArray[np.int64], right: NDArray[np.int64], same: NDArray[np.bool_]) -> str:
+    """What a pair list should not have but this one has, in words, in brackets; "" for nothing."""
+    first = first_of_pair(left, right)
+    counts = {
+        "that occurred before": np.count_nonzero(first != np.arange(len(first))),
+        "called both genuine and impostor": np.count_nonzero(same != same[first]),
+        "of an image with itself": np.count_nonzero(left == right),
+    }
+    told = [f"{count} {what}" for what, count in counts.items() if count]
+    return f" (pairs kept as they are: {', '.join(told)})" if told else ""

@@ -30,6 +30,7 @@ MAGIC = 0xCED7230A
 LENGTH_BITS = 29
 LENGTH_MASK = (1 << LENGTH_BITS) - 1
 
+_BUFFER = 1 << 20
 _MAGIC_BYTES = struct.pack("<I", MAGIC)
 _FRAME = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
@@ -104,6 +105,17 @@ class RecordFile:
         twice = np.flatnonzero(self.keys[1:] == self.keys[:-1])
         if len(twice):
             raise FacekdError(f"{index} lists the record {self.keys[twice[0]]} more than once.")
+
+    @classmethod
+    def with_entries(
+        cls, path: str | Path, keys: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
+    ) -> "RecordFile":
+        """The file with these entries in this order, whatever its `.idx` says of it."""
+        records = cls.__new__(cls)
+        records.path, records.rebuilt = Path(path), False
+        records.keys, records.offsets = keys, offsets
+        records.data = records._map()
+        return records
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -186,29 +198,40 @@ class RecordFile:
             parts.append(bytes(self.data[start:end]))
         return _MAGIC_BYTES.join(parts)
 
+    def end(self, at: int) -> int:
+        """The byte behind the record that starts at byte `at`: behind all its parts and padding.
+
+        Raises:
+            FacekdError: No whole record starts there.
+        """
+        _, end, cflag = self._part(at)
+        if cflag > 1:
+            raise FacekdError(f"a part of kind {cflag} stands out of order at byte {at}.")
+        while cflag in (1, 2):
+            at = end + (-end & 3)
+            if at == len(self.data):
+                raise FacekdError(
+                    "its last part is missing: the file was cut short; copy it again."
+                )
+            _, end, cflag = self._part(at)
+            if cflag not in (2, 3):
+                raise FacekdError(f"a part of kind {cflag} stands out of order at byte {at}.")
+        return end + (-end & 3)
+
     def _scan(self) -> npt.NDArray[np.int64]:
         """Walk through the whole file and note where records start."""
         offsets: list[int] = []
-        at, inside = 0, False
+        at = 0
         while at < len(self.data):
             try:
-                _, end, cflag = self._part(at)
-                if inside != (cflag in (2, 3)):
-                    raise FacekdError(f"a part of kind {cflag} stands out of order at byte {at}.")
+                end = self.end(at)
             except FacekdError as error:
                 raise FacekdError(
                     f"{self.path.name} record {len(offsets)} at byte {at}: {error} "
                     "(There is no .idx to go by.)"
                 ) from None
-            if not inside:
-                offsets.append(at)
-            inside = cflag in (1, 2)
-            at = end + (-end & 3)
-        if inside:
-            raise FacekdError(
-                f"{self.path.name} record {len(offsets) - 1} at byte {offsets[-1]}: its last part "
-                "is missing: the file was cut short; copy it again."
-            )
+            offsets.append(at)
+            at = end
         return np.array(offsets, dtype=np.int64)
 
 
@@ -249,14 +272,15 @@ class RecordWriter:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._index: list[str] = []
+        self._at = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> "RecordWriter":
         with ExitStack() as stack:
-            self._index_path = stack.enter_context(atomic_path(self.path.with_suffix(".idx")))
+            index = stack.enter_context(atomic_path(self.path.with_suffix(".idx")))
+            self._index = stack.enter_context(index.open("wb", buffering=_BUFFER))
             records = stack.enter_context(atomic_path(self.path))
-            self._file = stack.enter_context(records.open("wb"))
+            self._file = stack.enter_context(records.open("wb", buffering=_BUFFER))
             self._stack = stack.pop_all()
         return self
 
@@ -269,8 +293,6 @@ class RecordWriter:
         if error is not None:
             return self._stack.__exit__(kind, error, trace)
         with self._stack:
-            self._file.flush()
-            self._index_path.write_text("".join(self._index), encoding="ascii")
             # Between the two renames a crash must not leave the new .rec with the old .idx.
             self.path.with_suffix(".idx").unlink(missing_ok=True)
         return None
@@ -279,13 +301,16 @@ class RecordWriter:
         """Append one record."""
         if len(payload) > LENGTH_MASK:
             raise FacekdError(f"record {key} has {len(payload)} bytes; RecordIO ends at 2**29 - 1.")
-        self._index.append(f"{key}\t{self._file.tell()}\n")
+        self._index.write(b"%d\t%d\n" % (key, self._at))
         parts = _split(payload)
         for n, part in enumerate(parts):
             cflag = 0 if len(parts) == 1 else 1 if n == 0 else 3 if n == len(parts) - 1 else 2
             self._file.write(_FRAME.pack(MAGIC, cflag << LENGTH_BITS | len(part)))
             self._file.write(part)
-        self._file.write(bytes(-len(payload) & 3))
+            self._at += _FRAME.size + len(part)
+        padding = -self._at & 3
+        self._file.write(bytes(padding))
+        self._at += padding
 
 
 def _split(payload: bytes) -> Sequence[bytes]:

@@ -1,95 +1,228 @@
-"""Reading and decoding everything a data file holds, to find what is bad in it."""
+"""Reading and decoding everything a data set holds, to find what is bad in it."""
 
+import json
+import signal
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import FacekdError
+from ..files import write_text
+from ..fingerprint import fingerprint
 from .binfile import read_bin
-from .facerec import check_image_record, has_header_record, read_record
-from .folder import list_folder
-from .images import Encoded, decode_rgb
-from .inspect import locate
-from .recordio import RecordFile
+from .findings import BadRecord, Checks
+from .kinds import locate
+from .labelled import from_shards, open_labelled
+from .record_checks import RecordChecks
+from .strict_decode import decode_strictly
+from .tar_shards import TarImages, find_shards, read_shards
+
+_FORMAT = 1
+_SAVE_EVERY = 2.0  # seconds
+_FEW = 4096  # pieces that are not worth starting processes for
+_PART, _AHEAD = 256, 4  # pieces in a part, parts a process
+_in_worker: list[Checks] = []
 
 
-@dataclass(frozen=True)
-class BadRecord:
-    """One finding.
+class BinChecks:
+    """A `.bin` file image by image."""
 
-    Attributes:
-        record: The record number in a `.rec`, the image's number in a `.bin`, the file's name in a
-            folder.
-        offset: The byte in the `.rec` where the record starts, else None.
-        reason: A sentence.
-    """
+    notes: tuple[str, ...] = ()
 
-    record: int | str
-    offset: int | None
-    reason: str
-
-
-class Verification:
-    """Everything that `path` holds, checked one by one: iterate over it.
-
-    Each step gives None for a sound record and a `BadRecord` for a bad one; `len()` is the number
-    of steps.
-
-    Raises:
-        FacekdError: The file, its index or the folder cannot be read at all.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self._check: Callable[[int], BadRecord | None]
-        kind, path = locate(path)
-        if kind == "rec":
-            records = RecordFile(path)
-            self._length = len(records)
-            self._check = partial(_check_record, records, has_header_record(records))
-        elif kind == "bin":
-            images = read_bin(path).encoded
-            self._length, self._check = len(images), partial(_check_image, images)
-        else:
-            files = list_folder(path).paths
-            self._length, self._check = len(files), partial(_check_file, files, path)
+    def __init__(self, path: Path) -> None:
+        stat = path.stat()
+        self.path = path
+        self.content = read_bin(path)
+        self.fingerprint = fingerprint([f"{path.name} {stat.st_size} {stat.st_mtime_ns}"])
 
     def __len__(self) -> int:
-        return self._length
+        return len(self.content.encoded)
 
-    def __iter__(self) -> Iterator[BadRecord | None]:
-        return map(self._check, range(self._length))
+    def __reduce__(self) -> tuple[type["BinChecks"], tuple[Path]]:
+        return BinChecks, (self.path,)
 
-
-def _check_record(records: RecordFile, with_header: bool, i: int) -> BadRecord | None:
-    try:
-        header, image = read_record(records, i)
-        if not (with_header and np.ndim(header.label) and not len(image)):
-            check_image_record(records.where(i), header, image)
-            decode_rgb(image)
-    except FacekdError as error:
-        reason = str(error).removeprefix(records.where(i)).lstrip(": ")
-        return BadRecord(int(records.keys[i]), int(records.offsets[i]), reason)
-    return None
-
-
-def _check_image(images: list[Encoded], i: int) -> BadRecord | None:
-    try:
-        decode_rgb(images[i])
-    except FacekdError as error:
-        return BadRecord(i, None, str(error))
-    return None
-
-
-def _check_file(files: list[Path], root: Path, i: int) -> BadRecord | None:
-    try:
-        decode_rgb(files[i].read_bytes())
-    except FacekdError as error:
-        reason = str(error)
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}."
-    else:
+    def check(self, i: int, /) -> BadRecord | None:
+        """Decode the i-th image."""
+        try:
+            decode_strictly(self.content.encoded[i])
+        except FacekdError as error:
+            return BadRecord(i, None, str(error))
         return None
-    return BadRecord(str(files[i].relative_to(root)), None, reason)
+
+
+class LabelledChecks:
+    """An image folder or tar shards image by image; a shard that cannot be read is one finding."""
+
+    def __init__(self, path: Path, shards: list[Path]) -> None:
+        self.path, self.has_shards = path, bool(shards)
+        self.notes: list[str] = []
+        self._bad_shards: list[BadRecord] = []
+        try:
+            self.labelled = from_shards(path, shards) if shards else open_labelled(path)
+        except FacekdError:
+            sound = [shard for shard in shards if self._is_sound(shard)]
+            if len(sound) in (0, len(shards)):
+                raise
+            self.labelled = from_shards(path, sound)
+        self.fingerprint = fingerprint(
+            [self.labelled.fingerprint, *(bad.reason for bad in self._bad_shards)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labelled.images) + len(self._bad_shards)
+
+    def check(self, i: int, /) -> BadRecord | None:
+        """Read and decode the i-th image."""
+        images = self.labelled.images
+        if i >= len(images):
+            return self._bad_shards[i - len(images)]
+        try:
+            decode_strictly(images.encoded(i))
+        except FacekdError as error:
+            offset = int(images.members[i, 1]) if isinstance(images, TarImages) else None
+            return BadRecord(self.labelled.ids[i], offset, str(error))
+        return None
+
+    def _is_sound(self, shard: Path) -> bool:
+        try:
+            read_shards([shard])
+        except FacekdError as error:
+            reason = f"{error} All that it holds is left unread."
+            self._bad_shards.append(BadRecord(shard.name, None, reason))
+            return False
+        return True
+
+
+def open_checks(path: str | Path) -> Checks:
+    """The checks of a `.rec` file, a `.bin` file, an image folder or tar shards.
+
+    Raises:
+        FacekdError: The file, its index or the folder cannot be read at all, or is something else.
+    """
+    place = locate(path)
+    try:
+        if place.kind == "records":
+            return RecordChecks(place.path)
+        if place.kind == "bin":
+            return BinChecks(place.path)
+        if place.kind in ("folder", "shards"):
+            return LabelledChecks(place.path, find_shards(place.path))
+    except OSError as error:
+        where = error.filename or path
+        raise FacekdError(f"cannot read {where}: {error.strerror or error}.") from error
+    raise FacekdError(
+        f"{path} holds no records to verify: give a .rec file, a .bin file, an image folder or "
+        "tar shards; `facekd-data inspect` tells what it is."
+    )
+
+
+def verify(
+    checks: Checks,
+    state: str | Path | None = None,
+    workers: int = 1,
+    tick: Callable[[int], object] = lambda pieces: None,
+) -> dict[int, BadRecord]:
+    """Check everything, or, after an interruption, the rest of it.
+
+    Args:
+        checks: The set.
+        state: A file in which the findings and how far it has come are kept, every two seconds and
+            when anything breaks off the work; it stays when the work is done (`forget` it). One
+            that is of another set, or of this one before it changed, is passed over.
+        workers: Processes; few pieces are checked in this one.
+        tick: Called with the number of pieces done since the last call.
+
+    Returns:
+        Piece -> finding, in order, the same whether interrupted or not.
+    """
+    done, findings = _load(state, checks)
+    tick(done)
+    saved = time.monotonic()
+    try:
+        for part, found in _check_all(checks, range(done, len(checks)), workers):
+            findings |= found
+            done += len(part)
+            tick(len(part))
+            if state is not None and time.monotonic() - saved > _SAVE_EVERY:
+                _save(state, checks, done, findings)
+                saved = time.monotonic()
+    finally:
+        if state is not None:
+            _save(state, checks, done, findings)
+    return findings
+
+
+def _check_all(
+    checks: Checks, pieces: range, workers: int
+) -> Iterator[tuple[range, dict[int, BadRecord]]]:
+    """The pieces part by part, in order, with what is bad in each part."""
+    if workers <= 1 or len(pieces) < _FEW:
+        for piece in pieces:
+            alone = range(piece, piece + 1)
+            yield alone, _check_part(checks, alone)
+        return
+    parts = (pieces[at : at + _PART] for at in range(0, len(pieces), _PART))
+    waiting: deque[tuple[range, Future[dict[int, BadRecord]]]] = deque()
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (checks,))
+    try:
+        for part in parts:
+            waiting.append((part, pool.submit(_work, part)))
+            if len(waiting) >= _AHEAD * workers:
+                first, found = waiting.popleft()
+                yield first, found.result()
+        for first, found in waiting:
+            yield first, found.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _check_part(checks: Checks, part: range) -> dict[int, BadRecord]:
+    found = ((i, checks.check(i)) for i in part)
+    return {i: finding for i, finding in found if finding is not None}
+
+
+def _start_worker(checks: Checks) -> None:
+    """What a worker process begins with; Ctrl-C is for the one that gives out the work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _in_worker.append(checks)
+
+
+def _work(part: range) -> dict[int, BadRecord]:
+    return _check_part(_in_worker[0], part)
+
+
+def forget(state: str | Path) -> None:
+    """Remove a state file, if there is one."""
+    Path(state).unlink(missing_ok=True)
+
+
+def _save(state: str | Path, checks: Checks, done: int, findings: dict[int, BadRecord]) -> None:
+    content = {
+        "format": _FORMAT,
+        "fingerprint": checks.fingerprint,
+        "pieces": len(checks),
+        "done": done,
+        "findings": {piece: asdict(finding) for piece, finding in findings.items()},
+    }
+    write_text(state, json.dumps(content))
+
+
+def _load(state: str | Path | None, checks: Checks) -> tuple[int, dict[int, BadRecord]]:
+    """How far an earlier run came, and what it found; nothing where it was of another set."""
+    if state is None or not Path(state).is_file():
+        return 0, {}
+    try:
+        content = json.loads(Path(state).read_text(encoding="utf-8"))
+        known = (content["format"], content["fingerprint"], content["pieces"])
+        if known != (_FORMAT, checks.fingerprint, len(checks)):
+            return 0, {}
+        found = {int(i): BadRecord(**finding) for i, finding in content["findings"].items()}
+        return int(content["done"]), found
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise FacekdError(
+            f"{state} cannot be read as the state of a broken-off verification: remove it."
+        ) from error

@@ -55,8 +55,7 @@ def fold_accuracy(
         protocol: `exact` or `insightface`.
 
     Raises:
-        FacekdError: As `check_scores`; or one fold only; or a fold outside which one class is
-            missing.
+        FacekdError: As `check_scores` and `check_folds`.
     """
     if protocol not in get_args(AccuracyProtocol):
         raise FacekdError(
@@ -64,21 +63,13 @@ def fold_accuracy(
         )
     score, answer = check_scores(scores, same)
     fold = np.asarray(folds)
-    names = np.unique(fold)
-    if fold.shape != score.shape or len(names) < 2:
-        raise FacekdError(
-            f"{len(names)} folds over {fold.shape} pairs for {score.shape} scores; give every pair "
-            "a fold, and at least two folds."
-        )
+    check_folds(fold, answer)
     judge = _JUDGES[protocol]
     accuracies, thresholds = [], []
     correct = np.empty(len(score), dtype=np.bool_)
-    for name in names:
+    for name in np.unique(fold):
         held = fold == name
-        seen = answer[~held]
-        if seen.all() or not seen.any():
-            raise FacekdError(f"outside fold {name} all pairs are of one class; mix the folds.")
-        threshold, accepted = judge(score[~held], seen, score[held])
+        threshold, accepted = judge(score[~held], answer[~held], score[held])
         correct[held] = accepted == answer[held]
         accuracies.append(correct[held].mean())
         thresholds.append(threshold)
@@ -91,6 +82,25 @@ def fold_accuracy(
         thresholds=np.asarray(thresholds, dtype=np.float64),
         correct=correct,
     )
+
+
+def check_folds(folds: NDArray[np.int64], same: NDArray[np.bool_]) -> None:
+    """Check that a threshold can be learnt outside each fold; needs no scores.
+
+    Raises:
+        FacekdError: Not one fold a pair, one fold only, or a fold outside which one class is
+            missing.
+    """
+    names = np.unique(folds)
+    if folds.shape != same.shape or len(names) < 2:
+        raise FacekdError(
+            f"{len(names)} folds, {len(folds)} fold numbers for {len(same)} pairs; give every pair "
+            "a fold, and at least two folds."
+        )
+    for name in names:
+        seen = same[folds != name]
+        if seen.all() or not seen.any():
+            raise FacekdError(f"outside fold {name} all pairs are of one class; mix the folds.")
 
 
 def best_threshold(scores: Array, same: NDArray[np.bool_]) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
+from scipy.special import betainc
 
 from ..errors import FacekdError
 from .intervals import paired_difference
@@ -53,12 +53,20 @@ def paired(first: ArrayLike, second: ArrayLike) -> PairedDifference:
             "score both models on the same pairs."
         )
     gained, lost = int(np.count_nonzero(b & ~a)), int(np.count_nonzero(a & ~b))
-    unequal = gained + lost
     return PairedDifference(
         difference=(gained - lost) / len(a),
         interval=paired_difference(gained, lost, len(a)),
-        p_value=float(binomtest(gained, unequal).pvalue) if unequal else 1.0,
+        p_value=mcnemar(gained, lost),
         gained=gained,
         lost=lost,
         trials=len(a),
     )
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """The exact McNemar test's two-sided p: twice the smaller tail of a fair coin, 1 at most.
+
+    P(X <= k) of n tosses is the incomplete beta function I_1/2(n - k, k + 1).
+    """
+    fewer, more = min(gained, lost), max(gained, lost)
+    return min(1.0, 2 * float(betainc(more, fewer + 1, 0.5))) if more else 1.0

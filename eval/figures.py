@@ -1,132 +1,174 @@
-"""ROC curves: one panel a bench, all models in each, told apart by colour and line style."""
+"""Which figures an evaluation gives, as files with a panel a bench or one by one for the page."""
 
 import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ..files import atomic_path
-from .operating import OperatingPoint
-from .results import BenchResult, Evaluation, ModelResult
-from .tables import far_name
+from . import draw_det, draw_groups, draw_histogram, draw_reject, draw_roc
+from .results import BenchResult, Evaluation
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, FigureBase
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; a style each for black and white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00", "#56B4E9")
-STYLES = ("-", (0, (5, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.2, 1.2)), (0, (9, 2, 1, 2, 1, 2)))
-LEGEND_FAR = 1e-3
 PANELS_A_ROW = 3
+DPI = 200
+_STYLE: Any = {"hatch.linewidth": 0.6, "pdf.fonttype": 42, "svg.hashsalt": "facekd"}
+_NO_DATE = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
-def draw_roc(evaluation: Evaluation, paths: list[Path]) -> None:
-    """Draw the ROC curves and write them to each path, in the format its suffix names.
+@dataclass(frozen=True)
+class Drawing:
+    """One kind of figure.
 
-    The FAR axis is logarithmic and starts at one false accept: nothing below it was measured.
+    Attributes:
+        name: Of its files.
+        title: What it is.
+        caption: How to read it.
+        formats: Which files are written.
+        shows: Whether it has something to show of a bench.
+        size: Inches, width and height.
+        draw: Draws a bench into an empty figure.
+        words: The figure in words.
     """
+
+    name: str
+    title: str
+    caption: str
+    formats: tuple[str, ...]
+    shows: Callable[[BenchResult], bool]
+    size: Callable[[BenchResult], tuple[float, float]]
+    draw: Callable[["FigureBase", BenchResult], None]
+    words: Callable[[BenchResult], str]
+
+
+def _has_pairs(bench: BenchResult) -> bool:
+    return bench.genuine > 0
+
+
+DRAWINGS = (
+    Drawing(
+        "roc",
+        "ROC",
+        "True accepts over false accepts, from one false accept upwards. A mark shows where the "
+        "number in the legend is read off.",
+        ("png", "pdf", "svg"),
+        _has_pairs,
+        draw_roc.size,
+        draw_roc.draw,
+        draw_roc.words,
+    ),
+    Drawing(
+        "det",
+        "DET",
+        "False rejects over false accepts on normal-deviate axes: lower is better, and Gaussian "
+        "scores give straight lines. Both axes start at one wrong decision. The mark is the equal "
+        "error rate, on the dotted diagonal.",
+        ("png", "pdf", "svg"),
+        _has_pairs,
+        draw_det.size,
+        draw_det.draw,
+        draw_det.words,
+    ),
+    Drawing(
+        "histogram",
+        "Scores",
+        "Densities of genuine and impostor scores; each has an area of one. The dashed line is the "
+        "model's threshold.",
+        ("png", "svg"),
+        _has_pairs,
+        draw_histogram.size,
+        draw_histogram.draw,
+        draw_histogram.words,
+    ),
+    Drawing(
+        "reject",
+        "Error against reject",
+        "False rejects among the genuine pairs that are left when those of lowest quality (norm of "
+        "the embedding) are turned away; the threshold stays.",
+        ("png", "svg"),
+        lambda bench: any(numbers.quality for _, numbers in bench.verified()),
+        draw_reject.size,
+        draw_reject.draw,
+        draw_reject.words,
+    ),
+    Drawing(
+        "groups",
+        "Groups",
+        "Error rates of each group at one common threshold a model, with 95 % intervals; the "
+        "dashed line is the rate asked for. A triangle at the left edge: no false match seen.",
+        ("png", "pdf", "svg"),
+        lambda bench: any(numbers.groups for _, numbers in bench.verified()),
+        draw_groups.size,
+        draw_groups.draw,
+        draw_groups.words,
+    ),
+)
+
+
+def file_names() -> list[str]:
+    """All files that `draw_files` may write."""
+    return [f"{drawing.name}.{suffix}" for drawing in DRAWINGS for suffix in drawing.formats]
+
+
+def draw_files(evaluation: Evaluation, folder: Path) -> list[Path]:
+    """Write every figure there is something for, all benches in one, in each of its formats."""
+    from matplotlib import rc_context
+
+    written = []
+    for drawing in DRAWINGS:
+        benches = [bench for bench in evaluation.benches if drawing.shows(bench)]
+        if not benches:
+            continue
+        with rc_context(_STYLE):
+            figure = _grid(drawing, benches)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # laid out once, not once a format
+            for suffix in drawing.formats:
+                path = folder / f"{drawing.name}.{suffix}"
+                with atomic_path(path) as temporary:
+                    figure.savefig(temporary, format=suffix, dpi=DPI, metadata=_NO_DATE[suffix])
+                written.append(path)
+    return written
+
+
+def draw_singly(evaluation: Evaluation) -> Iterator[tuple[Drawing, BenchResult, str]]:
+    """Every figure of every bench on its own, as SVG with its text as text."""
+    import io
+
+    from matplotlib import rc_context
+
+    for drawing in DRAWINGS:
+        for bench in evaluation.benches:
+            if drawing.shows(bench):
+                text = io.StringIO()
+                with rc_context({**_STYLE, "svg.fonttype": "none"}):
+                    figure = _figure(*drawing.size(bench))
+                    drawing.draw(figure, bench)
+                    figure.savefig(text, format="svg", metadata=_NO_DATE["svg"])
+                yield drawing, bench, text.getvalue()
+
+
+def _grid(drawing: Drawing, benches: list[BenchResult]) -> "Figure":
+    """A panel a bench, three a row; a row is as high as its highest panel."""
+    columns = min(len(benches), PANELS_A_ROW)
+    rows = math.ceil(len(benches) / columns)
+    sizes = [drawing.size(bench) for bench in benches]
+    heights = [max(h for _, h in sizes[row * columns :][:columns]) for row in range(rows)]
+    figure = _figure(sizes[0][0] * columns, sum(heights))
+    parts = figure.subfigures(rows, columns, squeeze=False, height_ratios=heights).ravel()
+    for part, bench in zip(parts, benches, strict=False):
+        drawing.draw(part, bench)
+    return figure
+
+
+def _figure(width: float, height: float) -> "Figure":
+    """An empty figure that lays itself out; no pyplot, no backend chosen for anybody."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    benches = evaluation.benches
-    columns = min(len(benches), PANELS_A_ROW)
-    rows = math.ceil(len(benches) / columns)
-    height = 4.5 + 0.2 * len(benches[0].models)  # the legend stands below the panel
-    figure = Figure(figsize=(5.6 * columns, height * rows), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, bench in zip(panels, benches, strict=False):
-        _draw_bench(panel, bench, evaluation.flip)
-    for empty in panels[len(benches) :]:
-        empty.set_visible(False)
-    for path in paths:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], dpi=200)
-
-
-def _draw_bench(panel: "Axes", bench: BenchResult, flip: bool) -> None:
-    floor = 1 / bench.impostors
-    lowest = 1.0
-    for number, model in enumerate(bench.models):
-        roc = model.numbers.roc
-        start = int(np.searchsorted(roc.far, floor, side="right")) - 1  # the last at or under it
-        far, tar = np.maximum(roc.far[start:], floor), roc.tar[start:]
-        lowest = min(lowest, float(tar[0]))
-        colour = COLOURS[number % len(COLOURS)]
-        panel.plot(
-            far,
-            tar,
-            color=colour,
-            linestyle=STYLES[number % len(STYLES)],
-            linewidth=1.8,
-            label=_label(model),
-            clip_on=False,
-            zorder=3,
-        )
-        _mark(panel, model, colour)
-    panel.set_xscale("log")
-    panel.set_xlim(floor, 1)
-    panel.set_ylim(_axis_start(lowest), 1)
-    panel.set_xlabel("false accept rate (FAR)")
-    panel.set_ylabel("true accept rate (TAR)")
-    panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
-    panel.grid(which="major", color="#d9d9d9", linewidth=0.7)
-    panel.grid(which="minor", axis="x", color="#efefef", linewidth=0.5)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
-    flipped = "flip sum" if flip else "no flip"
-    panel.set_title(bench.name, loc="left", fontweight="bold", pad=20)
-    panel.annotate(
-        f"{bench.genuine:,} genuine, {bench.impostors:,} impostor pairs; {flipped}",
-        (0, 1),
-        xytext=(0, 7),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=8.5,
-        color="#555555",
-    )
-    panel.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.13),
-        frameon=False,
-        fontsize=9,
-        handlelength=3.2,
-    )
-
-
-def _mark(panel: "Axes", model: ModelResult, colour: str) -> None:
-    """A ring where the legend's TAR is read off."""
-    point = _legend_point(model)
-    if point is not None and point.tar is not None:
-        panel.plot(
-            point.target_far,
-            point.tar,
-            marker="o",
-            markersize=5,
-            markerfacecolor="white",
-            markeredgecolor=colour,
-            markeredgewidth=1.4,
-            zorder=4,
-        )
-
-
-def _legend_point(model: ModelResult) -> OperatingPoint | None:
-    for point in model.numbers.points:
-        if point.target_far == LEGEND_FAR and point.tar is not None:
-            return point
-    return None
-
-
-def _label(model: ModelResult) -> str:
-    point = _legend_point(model)
-    if point is None or point.tar is None:
-        return f"{model.name}: AUC {100 * model.numbers.auc:.2f} %"
-    return f"{model.name}: TAR {100 * point.tar:.2f} % at FAR {far_name(LEGEND_FAR)}"
-
-
-def _axis_start(lowest: float) -> float:
-    """A round TAR below the lowest that is drawn, so that near-perfect curves fill the panel."""
-    room = max(1 - lowest, 1e-3) * 1.1
-    step: float = 10.0 ** math.floor(math.log10(room))
-    return max(0.0, 1.0 - math.ceil(room / step) * step)
+    return figure

@@ -2,14 +2,14 @@
 
 import math
 
-from scipy.stats import beta, norm
+from scipy.special import betaincinv, ndtri
 
 CONFIDENCE = 0.95
 
+Interval = tuple[float, float]
 
-def clopper_pearson(
-    successes: int, trials: int, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
+
+def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
     """The exact (Clopper-Pearson) interval for a binomial rate; never narrower than it says.
 
     Lower end: the a/2 quantile of Beta(k, n-k+1); upper end: the 1-a/2 quantile of Beta(k+1, n-k).
@@ -17,14 +17,14 @@ def clopper_pearson(
     """
     tail = (1 - confidence) / 2
     k, n = successes, trials
-    low = float(beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    high = float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
+    low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
+    high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
     return low, high
 
 
 def paired_difference(
     gained: int, lost: int, trials: int, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
+) -> Interval:
     """Bonett and Price's (2012) adjusted Wald interval for a difference of paired proportions.
 
     With p1 = (gained + 1) / (n + 2) and p2 = (lost + 1) / (n + 2):
@@ -42,5 +42,5 @@ def paired_difference(
     """
     p1, p2 = (gained + 1) / (trials + 2), (lost + 1) / (trials + 2)
     middle = p1 - p2
-    half = float(norm.ppf((1 + confidence) / 2)) * math.sqrt((p1 + p2 - middle**2) / (trials + 2))
+    half = float(ndtri((1 + confidence) / 2)) * math.sqrt((p1 + p2 - middle**2) / (trials + 2))
     return max(-1.0, middle - half), min(1.0, middle + half)

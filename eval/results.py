@@ -1,26 +1,11 @@
-"""The outcome of an evaluation, and its form as plain JSON and CSV values.
+"""The outcome of an evaluation: which models did what on which benches, and how it was measured."""
 
-`results.json`, format 1. Rates are fractions, scores cosines, None is "no number" (with a reason):
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-    format, facekd (version)
-    protocol: flip, score, threshold_search, far_rule, intervals, fold_std
-    benches[]: name, source, images (different ones), folds, pairs, genuine, impostors, baseline
-      models[]: name, file, image_size, auc, eer
-        accuracy: mean, fold_std, interval, per_fold, thresholds
-        tar_at_far[]: the fields of `operating.OperatingPoint`
-      comparisons[]: model (against the bench's baseline: model minus baseline)
-        accuracy: the fields of `compare.PairedDifference`
-        tar_at_far[]: target_far and those fields
-"""
-
-from dataclasses import asdict, dataclass
-from typing import Any
-
-from .. import __version__
 from .accuracy import AccuracyProtocol
+from .identification import Identification
 from .verification import Comparison, Verification, compare
-
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -29,15 +14,19 @@ class ModelResult:
 
     Attributes:
         name: What tables call it.
-        file: Where it was loaded from.
-        image_size: Size of the images and of the model's input, in words.
+        file: Where it was loaded from: a model, embeddings or scores.
+        image_size: Size of the images and of the model's input, in words; "" where no image was
+            seen.
         numbers: What came out.
+        scored: How its scores came to be, in words: "cosine of two embeddings, without flip",
+            "cosine of two templates, N1 D1 F1: ...".
     """
 
     name: str
     file: str
     image_size: str
-    numbers: Verification
+    numbers: Verification | Identification
+    scored: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,35 +35,82 @@ class BenchResult:
 
     Attributes:
         name: The bench.
-        source: Where its pairs come from.
-        images: How many different images.
-        folds: How many folds.
+        source: Where its images and its list come from.
+        kind: What it is: "pairs", "template pairs (1:1)", "all pairs", "1:N" or "scored pairs".
+        images: How many different images (faces); 0 where that is not known.
         models: One or more, all on the same pairs.
         baseline: Name of one of them.
+        not_found: In how many of the images no face was found (failure to acquire); they count as
+            rejected.
+        folds: How many folds accuracy is judged over; None where there are none.
     """
 
     name: str
     source: str
+    kind: str
     images: int
-    folds: int
     models: tuple[ModelResult, ...]
     baseline: str
+    not_found: int = 0
+    folds: int | None = None
 
     @property
     def genuine(self) -> int:
-        """How many genuine pairs."""
-        return int(self.models[0].numbers.same.sum())
+        """How many genuine pairs; 0 on a 1:N bench."""
+        return next((len(n.ranked.genuine) for _, n in self.verified()), 0)
 
     @property
     def impostors(self) -> int:
-        """How many impostor pairs."""
-        return len(self.models[0].numbers.same) - self.genuine
+        """How many impostor pairs; 0 on a 1:N bench."""
+        return next((n.ranked.impostors for _, n in self.verified()), 0)
+
+    def verified(self) -> Iterator[tuple[ModelResult, Verification]]:
+        """The models with 1:1 numbers, and those numbers."""
+        for model in self.models:
+            if isinstance(model.numbers, Verification):
+                yield model, model.numbers
+
+    def identified(self) -> Iterator[tuple[ModelResult, Identification]]:
+        """The models with 1:N numbers, and those numbers."""
+        for model in self.models:
+            if isinstance(model.numbers, Identification):
+                yield model, model.numbers
 
     def comparisons(self) -> list[tuple[str, Comparison]]:
-        """(name, difference to the baseline) of every other model."""
-        base = next(model for model in self.models if model.name == self.baseline)
-        others = [model for model in self.models if model.name != self.baseline]
-        return [(model.name, compare(base.numbers, model.numbers)) for model in others]
+        """(name, difference to the baseline) of every other model whose scores are kept."""
+        kept = {model.name: n for model, n in self.verified() if n.scores is not None}
+        base = kept.pop(self.baseline, None)
+        return [] if base is None else [(name, compare(base, n)) for name, n in kept.items()]
+
+    def words(self) -> str:
+        """What was measured and how its scores came to be, in one line without a full stop."""
+        parts = [self.kind]
+        if self.genuine:
+            parts.append(f"{self.genuine:,} genuine and {self.impostors:,} impostor pairs")
+        if self.folds is not None:
+            parts.append(f"{self.folds} folds")
+        if self.images:
+            parts.append(f"{self.images:,} images")
+        if self.not_found:
+            share = 100 * self.not_found / self.images
+            parts.append(f"no face found in {self.not_found:,} of them ({share:.2g} %): rejected")
+        sizes = ", ".join(dict.fromkeys(m.image_size for m in self.models if m.image_size))
+        told = [
+            ", ".join(parts),
+            *self._scored(),
+            f"image size {sizes}" if sizes else "",
+            self.source,
+        ]
+        return "; ".join(part for part in told if part)
+
+    def _scored(self) -> list[str]:
+        """How scores came to be: once where it is the same for all, else model by model."""
+        ways: dict[str, list[str]] = {}
+        for model in self.models:
+            ways.setdefault(model.scored, []).append(model.name)
+        if len(ways) == 1:
+            return list(ways)
+        return [f"{', '.join(names)}: {way}" for way, names in ways.items()]
 
 
 @dataclass(frozen=True)
@@ -83,111 +119,32 @@ class Evaluation:
 
     Attributes:
         benches: The results.
-        flip: Whether the mirrored image's embedding was added.
-        protocol: How the accuracy threshold was searched.
+        protocol: `exact`, or `insightface` for its ways of setting thresholds and joining
+            galleries.
     """
 
     benches: tuple[BenchResult, ...]
-    flip: bool
     protocol: AccuracyProtocol
 
     def protocol_words(self) -> str:
-        """The protocol in one line."""
-        flip = "with the mirrored image's embedding added" if self.flip else "without flip"
-        return (
-            f"cosine of two embeddings, {flip}; accuracy threshold by {self.protocol} search on "
-            "the other folds; TAR is the largest whose FAR <= target; brackets are 95 % intervals"
-        )
+        """How the numbers were read off the scores, in one line without a full stop."""
+        theirs = self.protocol == "insightface"
+        parts = []
+        if any(bench.folds is not None for bench in self.benches):
+            parts.append(f"accuracy threshold by {self.protocol} search on the other folds")
+        if any(True for bench in self.benches for _ in bench.verified()):
+            parts.append(self.far_rule())
+        if any(True for bench in self.benches for _ in bench.identified()):
+            parts.append(
+                "1:N against both galleries joined; TPIR counts mates above the "
+                "(target x probes)-th highest score of all others, of any rank (insightface)"
+                if theirs
+                else "1:N against each gallery alone; TPIR is the largest whose FPIR <= target"
+            )
+        return "; ".join([*parts, "brackets are 95 % intervals"])
 
-
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as plain values (the schema stands at the top of this file)."""
-    return {
-        "format": FORMAT,
-        "facekd": __version__,
-        "protocol": {
-            "flip": evaluation.flip,
-            "score": "cosine",
-            "threshold_search": evaluation.protocol,
-            "far_rule": "the largest TAR whose FAR <= target",
-            "intervals": "95 %: Clopper-Pearson for rates, Bonett-Price for paired differences",
-            "fold_std": "population standard deviation over folds",
-        },
-        "benches": [_bench(bench) for bench in evaluation.benches],
-    }
-
-
-def as_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """One flat row a bench and model, for CSV; fractions, None where there is no number."""
-    rows = []
-    for bench in evaluation.benches:
-        for model in bench.models:
-            numbers = model.numbers
-            low, high = numbers.accuracy.interval
-            row: dict[str, Any] = {
-                "bench": bench.name,
-                "model": model.name,
-                "file": model.file,
-                "flip": evaluation.flip,
-                "threshold_search": evaluation.protocol,
-                "image_size": model.image_size,
-                "genuine": bench.genuine,
-                "impostors": bench.impostors,
-                "accuracy": numbers.accuracy.mean,
-                "accuracy_fold_std": numbers.accuracy.fold_std,
-                "accuracy_low": low,
-                "accuracy_high": high,
-                "auc": numbers.auc,
-                "eer": numbers.eer,
-            }
-            for point in numbers.points:
-                at = f"@{point.target_far:g}"
-                row["tar" + at] = point.tar
-                row["tar_low" + at], row["tar_high" + at] = point.interval or (None, None)
-                row["threshold" + at] = point.threshold
-                row["far" + at] = point.far
-                row["false_accepts" + at] = point.false_accepts
-                row["false_accepts_allowed" + at] = point.allowed
-            rows.append(row)
-    return rows
-
-
-def _bench(bench: BenchResult) -> dict[str, Any]:
-    return {
-        "name": bench.name,
-        "source": bench.source,
-        "images": bench.images,
-        "folds": bench.folds,
-        "pairs": bench.genuine + bench.impostors,
-        "genuine": bench.genuine,
-        "impostors": bench.impostors,
-        "baseline": bench.baseline,
-        "models": [_model(model) for model in bench.models],
-        "comparisons": [
-            {
-                "model": name,
-                "accuracy": asdict(difference.accuracy),
-                "tar_at_far": [{"target_far": far, **asdict(d)} for far, d in difference.tars],
-            }
-            for name, difference in bench.comparisons()
-        ],
-    }
-
-
-def _model(model: ModelResult) -> dict[str, Any]:
-    accuracy = model.numbers.accuracy
-    return {
-        "name": model.name,
-        "file": model.file,
-        "image_size": model.image_size,
-        "auc": model.numbers.auc,
-        "eer": model.numbers.eer,
-        "accuracy": {
-            "mean": accuracy.mean,
-            "fold_std": accuracy.fold_std,
-            "interval": accuracy.interval,
-            "per_fold": accuracy.per_fold.tolist(),
-            "thresholds": accuracy.thresholds.tolist(),
-        },
-        "tar_at_far": [asdict(point) for point in model.numbers.points],
-    }
+    def far_rule(self) -> str:
+        """How a FAR asked for picks the threshold, in words."""
+        if self.protocol == "insightface":
+            return "TAR at the point whose FAR is nearest to the target (insightface)"
+        return "TAR is the largest whose FAR <= target"

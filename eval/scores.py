@@ -4,6 +4,7 @@ A score says how alike two faces are (a cosine); a threshold `t` accepts every s
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,26 +19,80 @@ Array = NDArray[Any]
 class SortedScores:
     """Genuine and impostor scores, each in rising order; counts at any threshold in O(log n).
 
+    Where all pairs of a large set are scored, equal impostor scores are kept once, with a count.
+
     Attributes:
         genuine: (g,) floats, rising.
         impostor: (i,) floats, rising.
+        impostor_counts: int64 (i,), how many impostor pairs have each of those scores, at least
+            one; None where every pair is listed on its own.
     """
 
     genuine: Array
     impostor: Array
+    impostor_counts: NDArray[np.int64] | None = None
 
-    def true_accepts(self, threshold: ArrayLike) -> Any:
-        """How many genuine scores are >= each threshold."""
-        return len(self.genuine) - np.searchsorted(self.genuine, threshold, side="left")
+    def __post_init__(self) -> None:
+        """Check the counts, which come from outside; the order is the maker's word."""
+        counts = self.impostor_counts
+        if counts is not None and (counts.shape != self.impostor.shape or (counts < 1).any()):
+            raise FacekdError(
+                f"impostor counts of shape {counts.shape} for {self.impostor.shape} scores; give "
+                "every score a count of at least one."
+            )
 
-    def false_accepts(self, threshold: ArrayLike) -> Any:
-        """How many impostor scores are >= each threshold."""
-        return len(self.impostor) - np.searchsorted(self.impostor, threshold, side="left")
+    @cached_property
+    def impostors(self) -> int:
+        """How many impostor pairs there are."""
+        return len(self.impostor) if self._lower is None else int(self._lower[-1])
+
+    @cached_property
+    def _lower(self) -> NDArray[np.int64] | None:
+        """int64 (i + 1,), how many impostor pairs the first 0, 1 ... i listed scores stand for."""
+        if self.impostor_counts is None:
+            return None
+        return np.concatenate([[0], np.cumsum(self.impostor_counts, dtype=np.int64)])
+
+    def true_accepts(self, threshold: ArrayLike, *, strictly: bool = False) -> Any:
+        """How many genuine scores are >= each threshold; `strictly`: > each threshold."""
+        return len(self.genuine) - _lower_than(self.genuine, threshold, strictly)
+
+    def false_accepts(self, threshold: ArrayLike, *, strictly: bool = False) -> Any:
+        """How many impostor pairs score >= each threshold; `strictly`: > each threshold."""
+        position = _lower_than(self.impostor, threshold, strictly)
+        return self.impostors - (position if self._lower is None else self._lower[position])
+
+    def nth_highest_impostor(self, n: int) -> float:
+        """The score of the impostor pair that n others outrank; n = 0 is the highest."""
+        return float(self.impostor[self.place_of_impostor(n)])
+
+    def place_of_impostor(self, n: int) -> int:
+        """Where in `impostor` the pair stands that n others outrank, 0 <= n < impostors."""
+        if not 0 <= n < self.impostors:
+            raise FacekdError(f"there is no impostor {n} from the top among {self.impostors}.")
+        if self._lower is None:
+            return len(self.impostor) - 1 - n
+        return int(np.searchsorted(self._lower, self.impostors - n, side="left")) - 1
 
     def above_all(self) -> float:
         """The lowest threshold of the scores' precision that accepts nothing."""
         top = max(self.genuine[-1], self.impostor[-1])
         return float(np.nextafter(top, np.inf))
+
+
+def _lower_than(values: Array, threshold: ArrayLike, or_equal: bool) -> Any:
+    """How many rising values are < each threshold, or <= it.
+
+    The threshold is brought to the values' precision, never the values to the threshold's: for 16
+    million scores that would be a copy of all of them at every question.
+    """
+    exact = np.asarray(threshold)
+    limit = exact.astype(values.dtype)
+    if limit.dtype != exact.dtype:
+        wrong = limit > exact if or_equal else limit < exact
+        away = -np.inf if or_equal else np.inf
+        limit = np.where(wrong, np.nextafter(limit, values.dtype.type(away)), limit)
+    return np.searchsorted(values, limit, side="right" if or_equal else "left")
 
 
 def check_scores(scores: ArrayLike, same: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
@@ -64,7 +119,7 @@ def check_scores(scores: ArrayLike, same: ArrayLike) -> tuple[Array, NDArray[np.
             f"the score of pair {bad[0]} is {score[bad[0]]} ({len(bad)} of {len(score)} scores are "
             "not finite); look for broken weights or images."
         )
-    answer = answer.astype(np.bool_)
+    answer = answer.astype(np.bool_, copy=False)
     genuine = int(np.count_nonzero(answer))
     if genuine in (0, len(answer)):
         kind = "impostor" if genuine else "genuine"
@@ -78,41 +133,7 @@ def check_scores(scores: ArrayLike, same: ArrayLike) -> tuple[Array, NDArray[np.
 def sort_scores(scores: ArrayLike, same: ArrayLike) -> SortedScores:
     """Check the scores and sort each class, in O(m log m); raises as `check_scores` does."""
     score, answer = check_scores(scores, same)
-    return SortedScores(np.sort(score[answer]), np.sort(score[~answer]))
-
-
-def cosine_scores(embeddings: Array, left: Array, right: Array) -> NDArray[np.float64]:
-    """The cosine of each pair's two embeddings.
-
-    Args:
-        embeddings: float (n, d), any norm but zero.
-        left: int (m,), rows of the first images.
-        right: int (m,), rows of the second images.
-
-    Returns:
-        float64 (m,) in [-1, 1].
-
-    Raises:
-        FacekdError: An embedding is not finite or has norm zero, or a row is not there.
-    """
-    if embeddings.ndim != 2 or len(left) != len(right):
-        raise FacekdError(
-            f"embeddings of shape {embeddings.shape}, {len(left)} left and {len(right)} right "
-            "rows; expected (n, d) and one row of each per pair."
-        )
-    for rows in (left, right):
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(embeddings):
-            raise FacekdError(
-                f"the pairs name rows {rows.min()} to {rows.max()} of {len(embeddings)} embeddings."
-            )
-    unit = embeddings.astype(np.float64)
-    norms = np.linalg.norm(unit, axis=1)
-    bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
-    if len(bad):
-        raise FacekdError(
-            f"the embedding of image {bad[0]} has norm {norms[bad[0]]} ({len(bad)} of {len(norms)} "
-            "are zero or not finite); look for broken weights or images."
-        )
-    unit /= norms[:, None]
-    cosines: NDArray[np.float64] = np.einsum("md,md->m", unit[left], unit[right])
-    return cosines.clip(-1.0, 1.0)
+    genuine, impostor = score[answer], score[~answer]
+    genuine.sort()
+    impostor.sort()
+    return SortedScores(genuine, impostor)

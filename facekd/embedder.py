@@ -68,7 +68,7 @@ def embed_in_batches(
     out = torch.empty(len(pixels), embedding_dim, device=pixels.device)
     for start in range(0, len(pixels), batch):
         chunk = pixels[start : start + batch]
-        embeddings = forward(chunk)
+        embeddings = forward(chunk).float()  # bf16 under autocast; the sum is float32's
         if flip:
             embeddings = embeddings + forward(chunk.flip(3))
         out[start : start + batch] = embeddings

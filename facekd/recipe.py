@@ -32,10 +32,10 @@ class Synthetic(_Strict):
 
 
 class Data(_Strict):
-    """Training images: `synthetic`, a `.rec` file, or a folder of `name/*.jpg`."""
+    """Training images: `synthetic`, a `.rec` file, a folder of `name/*.jpg`, or tar shards."""
 
     source: str = Field(
-        default="synthetic", description="synthetic, a .rec file, or an image folder"
+        default="synthetic", description="synthetic, a .rec file, an image folder, or tar shards"
     )
     synthetic: Synthetic = Synthetic()
     min_images: Positive = Field(default=1, description="leave out people with fewer images")
@@ -43,7 +43,7 @@ class Data(_Strict):
         default=None, description="keep only the first so many people"
     )
     exclude: str | None = Field(
-        default=None, description="file of identity names or record ids, one a line"
+        default=None, description="CSV with columns image and/or identity: what to leave out"
     )
     holdout: NaturalNumber = Field(
         default=0, description="people held back from training, as the verification set `holdout`"
@@ -63,6 +63,11 @@ class Data(_Strict):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
+
+    @field_validator("exclude")
+    @classmethod
+    def _home(cls, value: str | None) -> str | None:
+        return str(Path(value).expanduser()) if value else None
 
 
 class Network(_Strict):

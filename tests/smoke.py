@@ -38,7 +38,8 @@ def main() -> None:
     assert "did you mean 'quickstart'" in call("facekd-train", "quickstat", code=2)
     assert "synthetic" in call("facekd-eval", "--list")
     assert "mobilefacenet" in call("facekd-model", "info", str(TINY))
-    call("facekd-data", "inspect", str(TINY), code=2)
+    assert "mobilefacenet" in call("facekd-data", "inspect", str(TINY))
+    assert "of no kind" in call("facekd-data", "inspect", str(Path(__file__)), code=2)
 
 
 main()

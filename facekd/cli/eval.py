@@ -1,191 +1,173 @@
-"""`facekd-eval`: face-verification numbers and ROC curves of any models on any benches."""
+"""`facekd-eval`: face-verification numbers, figures and reports of any models on any benches."""
 
 import argparse
+import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 from facekd.cli._main import run
+from facekd.cli._network import add_network_options
+from facekd.cli._values import count
 from facekd.errors import FacekdError
-
-if TYPE_CHECKING:
-    from facekd.embedder import Embedder
-    from facekd.eval.benchmarks import Bench
-    from facekd.eval.results import BenchResult
 
 EXAMPLES = """examples:
   facekd-eval --bench synthetic --model runs/quickstart/student.pt
   facekd-eval --bench lfw,cfp_fp --model student.pt --model teacher=w600k_r50.onnx --data faces/
-  facekd-eval --bench lfw.bin --model net.onnx --input-range=-1,1 --no-flip --protocol insightface
+  facekd-eval --bench ijbc,ijbc_1n --model student.pt --data faces/ --save-embeddings cache/
+  facekd-eval --bench ijbc --embeddings r50=r50.npy --halves --data faces/ --bootstrap 200
+  facekd-eval --bench pairs.csv --model student.pt --threshold-from runs/eval/lfw/results.json
+  facekd-eval --bench people/ --model student.pt --fars 1e-4,1e-6          (all pairs of a folder)
+  facekd-eval --scores mine=scores.csv                                     (columns score,same)
+  facekd-eval --compare runs/eval/lfw runs/other --out report
   facekd-eval --list --data faces/
 """
+
+
+COMPARE_TAKES = ("compare", "out", "baseline", "no_figures")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     arguments = _parser().parse_args(argv)
-    return run(lambda: _list(arguments) if arguments.list else _evaluate(arguments))
+    return run(lambda: _dispatch(arguments))
+
+
+def _dispatch(arguments: argparse.Namespace) -> int:
+    if arguments.list:
+        return _list(arguments)
+    from facekd.cli._evaluation import compare_folders, evaluate
+
+    if not arguments.compare:
+        return evaluate(arguments)
+    for name, value in vars(arguments).items():
+        if name not in COMPARE_TAKES and value != _parser().get_default(name):
+            raise FacekdError(
+                f"--compare reads saved reports and measures nothing again; leave out "
+                f"--{name.replace('_', '-')}."
+            )
+    return compare_folders(arguments)
+
+
+class _Parser(argparse.ArgumentParser):
+    """One sentence for a mistake, as for every other; not the list of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="facekd-eval",
-        description="Measure face verification: ten-fold accuracy, TAR at FAR with intervals, AUC, "
-        "EER, ROC curves; several models are compared on the same pairs.",
+        description="Measure face recognition: accuracy over folds, TAR at FAR with intervals, "
+        "EER, AUC, minDCF, IJB-B / IJB-C 1:1 and 1:N; models are compared on the same pairs.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
-    add("--bench", help="names or .bin files, with commas: synthetic, or NAME of DIR/[*/]NAME.bin")
+    _what(parser.add_argument_group("what to measure"))
+    _how(parser.add_argument_group("protocol"))
+    _sureness(parser.add_argument_group("more numbers"))
+    add_network_options(parser.add_argument_group("images"))
+    _output(parser.add_argument_group("output"))
+    return parser
+
+
+def _what(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
-        "--model",
-        action="append",
-        default=[],
-        metavar="[NAME=]FILE",
-        help=".pt, .onnx or .params; may be given several times",
+        "--bench",
+        help="names, with commas (--list shows them), or paths: a .bin, a pairs CSV, a folder with "
+        "pairs.txt, CFP's or IJB's folder, identity folders or a .rec (all pairs)",
     )
-    add("--data", metavar="DIR", help="folder of .bin files (default: $FACEKD_DATA)")
-    add("--out", metavar="DIR", help="where the report goes (default: runs/eval/BENCH)")
-    add("--baseline", metavar="NAME", help="model the others are compared with (default: first)")
-    add("--no-flip", action="store_true", help="do not add the mirrored image's embedding")
+    for option, file in (
+        ("--model", ".pt, .onnx or .params"),
+        ("--embeddings", ".npy, (n, d) in the order of the bench's faces"),
+        ("--scores", ".npy of the bench's pairs, or a CSV with columns score,same"),
+    ):
+        add(
+            option,
+            action="append",
+            default=[],
+            metavar="[NAME=]FILE",
+            help=f"{file}; may be given several times",
+        )
+    add("--halves", action="store_true", help="embeddings' rows are original | flipped (n, 2d)")
+    add("--data", metavar="DIR", help="folder of the benches' files (default: $FACEKD_DATA)")
+    add("--list", action="store_true", help="show the benches, where their files go, what is there")
+    add(
+        "--compare",
+        nargs="+",
+        metavar="DIR",
+        help="build one report from the saved scores of several, measuring nothing again",
+    )
+
+
+def _how(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--protocol",
         choices=("exact", "insightface"),
         default="exact",
-        help="search of the accuracy threshold: every score, or insightface's 400 steps",
+        help="exact: FAR never above its target, every score tried as accuracy threshold; "
+        "insightface: its nearest point, its 400 thresholds, its 1:N with joined galleries",
     )
-    add("--batch-size", type=_positive, default=64, help="images at a time (default: 64)")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--fars", type=_rates, metavar="F,F", help="false accept rates, such as 1e-3,1e-4")
+    add("--no-flip", action="store_true", help="do not add the mirrored image's embedding (F0)")
+    add("--no-norm", action="store_true", help="templates of unit-length embeddings (N0)")
+    add("--no-detector", action="store_true", help="templates without detector scores (D0)")
+    add("--keep-duplicates", action="store_true", help="count a pair as often as it is listed")
     add(
-        "--input-range",
-        type=_range,
-        metavar="LO,HI",
-        help="what 0 and 255 become, for files that do not say; write --input-range=-1,1",
+        "--missing",
+        choices=("error", "count"),
+        default="error",
+        help="an image that is not there: stop, or count it as a face that was not found",
     )
-    add("--channels", choices=("rgb", "bgr"), default="rgb", help="for files that do not say")
-    add("--list", action="store_true", help="show the benches there are, and stop")
-    return parser
+
+
+def _sureness(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--bootstrap",
+        type=count,
+        default=0,
+        metavar="N",
+        help="intervals from N resamplings of the people",
+    )
+    add("--seed", type=count, default=0, help="of the bootstrap (default: 0)")
+    add("--threshold-from", metavar="FILE[:BENCH]", help="apply another results.json's thresholds")
+    add(
+        "--groups", metavar="FILE[:COLUMN]", help="CSV of a label an image or a pair: rates a group"
+    )
+    add("--baseline", metavar="NAME", help="model the others are compared with (default: first)")
+
+
+def _output(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--out", metavar="DIR", help="where the report goes (default: runs/eval/BENCH)")
+    add("--no-figures", action="store_true", help="numbers and tables only")
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from facekd.eval.benchmarks import DATA_VARIABLE, data_folder, list_benches
+    from facekd.eval.benchmarks import DATA_VARIABLE, data_folder, describe_benches
 
     data = data_folder(arguments.data)
     where = f"{data}/ and its subfolders" if data else f"no data folder (--data, ${DATA_VARIABLE})"
     print(f"benches ({where}):")
-    for bench in list_benches(data):
-        print(f"  {bench.name:<16} {bench.source}")
+    for line in describe_benches(data):
+        print(f"  {line}")
     return 0
 
 
-def _evaluate(arguments: argparse.Namespace) -> int:
-    if not arguments.bench or not arguments.model:
-        raise FacekdError("nothing to evaluate; give --bench NAME and --model FILE, or --list.")
-    from facekd.eval.benchmarks import data_folder, find_bench
-    from facekd.eval.report import write_report
-    from facekd.eval.results import Evaluation
-    from facekd.eval.tables import as_text, tables
-
-    data = data_folder(arguments.data)
-    names = list(dict.fromkeys(name for name in arguments.bench.split(",") if name))
-    benches = [find_bench(name, data) for name in names]
-    if len({bench.name for bench in benches}) < len(benches):
-        raise FacekdError(f"--bench {arguments.bench} names two benches alike; rename one file.")
-    files = _model_files(arguments.model)
-    baseline = arguments.baseline or next(iter(files))
-    if baseline not in files:
-        raise FacekdError(f"--baseline {baseline} is none of the models: {', '.join(files)}.")
-    models = {name: _load(path, arguments) for name, path in files.items()}
-    evaluation = Evaluation(
-        benches=tuple(_run_bench(b, models, files, baseline, arguments) for b in benches),
-        flip=not arguments.no_flip,
-        protocol=arguments.protocol,
-    )
-    for table in tables(evaluation):
-        print(as_text(table), end="\n\n")
-    for bench in evaluation.benches:
-        sizes = ", ".join(dict.fromkeys(model.image_size for model in bench.models))
-        pairs = f"{bench.genuine} genuine and {bench.impostors} impostor pairs"
-        print(f"{bench.name}: {pairs}, {bench.folds} folds, images {sizes}; {bench.source}")
-    print(f"protocol: {evaluation.protocol_words()}")
-    folder = Path(arguments.out or Path("runs/eval") / "+".join(b.name for b in benches))
-    written = write_report(evaluation, folder)
-    print(f"report: {folder}/ ({', '.join(str(path.relative_to(folder)) for path in written)})")
-    return 0
-
-
-def _run_bench(
-    bench: "Bench",
-    models: "dict[str, Embedder]",
-    files: dict[str, Path],
-    baseline: str,
-    arguments: argparse.Namespace,
-) -> "BenchResult":
-    """All models on one bench, one after the other."""
-    from facekd.eval.embed import image_sizes, score_pairs
-    from facekd.eval.results import BenchResult, ModelResult
-    from facekd.eval.verification import verify
-
-    pairs = bench.load(max(model.preprocess.input_size for model in models.values()))
-    results = []
-    for name, model in models.items():
-        scores = score_pairs(
-            pairs,
-            model,
-            flip=not arguments.no_flip,
-            batch_size=arguments.batch_size,
-            progress=f"{bench.name}, {name}",
-        )
-        numbers = verify(scores, pairs.same, pairs.folds, protocol=arguments.protocol)
-        results.append(ModelResult(name, str(files[name]), image_sizes(pairs, model), numbers))
-    return BenchResult(
-        name=bench.name,
-        source=bench.source,
-        images=len(pairs.images),
-        folds=len(set(pairs.folds.tolist())),
-        models=tuple(results),
-        baseline=baseline,
-    )
-
-
-def _model_files(given: list[str]) -> dict[str, Path]:
-    """Display name -> file; a file without a name is called by its stem."""
-    files: dict[str, Path] = {}
-    for text in given:
-        name, mark, path = text.partition("=")
-        if not mark or Path(text).exists():
-            name, path = Path(text).stem, text
-        if name in files:
-            raise FacekdError(f"two models are both named {name!r}; give one --model NAME={path}.")
-        files[name] = Path(path)
-    return files
-
-
-def _load(path: Path, arguments: argparse.Namespace) -> "Embedder":
-    import torch
-
-    from facekd.model import load_model
-
-    device = arguments.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise FacekdError("--device cuda: PyTorch sees no GPU here; use --device cpu.")
-    return load_model(
-        path, input_range=arguments.input_range, channels=arguments.channels, device=device
-    )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
-
-
-def _range(text: str) -> tuple[float, float]:
-    low, _, high = text.partition(",")
+def _rates(text: str) -> tuple[float, ...]:
     try:
-        return float(low), float(high)
+        rates = tuple(float(part) for part in text.split(",") if part)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not LO,HI, such as -1,1") from None
+        rates = ()
+    if not rates or not all(0 < rate <= 1 for rate in rates) or len(set(rates)) < len(rates):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of different rates in (0, 1], as 1e-3,1e-4"
+        )
+    return tuple(sorted(rates, reverse=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,15 +1,17 @@
 """Which images of a source a stage trains on, under which class numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facekd.data.exclude import excluded
 from facekd.data.sources import Source, open_source
+from facekd.data_tools.drawn_pairs import from_labels
 from facekd.data_tools.images import resize
 from facekd.data_tools.labelmap import LabelMap
-from facekd.data_tools.pairs import PairSet, from_labels
+from facekd.data_tools.pairs import PairSet
 from facekd.errors import FacekdError
 from facekd.fingerprint import fingerprint
 from facekd.recipe import Data
@@ -27,6 +29,7 @@ class FaceSet:
         labels: int64 (n,), class numbers 0 .. num_classes - 1.
         label_map: Identity names by class number.
         size: Side of the square images that `image` gives, in pixels.
+        excluded: What the recipe's list leaves out of the source, in words; "" without a list.
     """
 
     source: Source
@@ -34,6 +37,7 @@ class FaceSet:
     labels: IntArray
     label_map: LabelMap
     size: int
+    excluded: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,7 +63,7 @@ class FaceSet:
         return fingerprint([self.source.fingerprint, self.rows.tobytes(), str(self.size)])
 
     def pairs(self, count: int, seed: int, name: str) -> PairSet:
-        """Draw a verification set from these images: see `facekd.data_tools.pairs.from_labels`."""
+        """Draw a verification set from these images: `data_tools.drawn_pairs.from_labels`."""
         return from_labels(self, self.labels, pairs=count, seed=seed, name=name)
 
 
@@ -81,8 +85,10 @@ def load_faces(data: Data, size: int) -> tuple[FaceSet, FaceSet | None]:
             f"data.max_bad={data.max_bad} allows; the last: {source.skipped[-1]}"
         )
     keep = np.ones(len(source.labels), bool)
+    words = ""
     if data.exclude:
-        keep &= ~_excluded(source, Path(data.exclude).expanduser())
+        keep = ~excluded(source, Path(data.exclude))
+        words = f"{_count_out(source, keep)} by {Path(data.exclude).resolve()}"
     counts = np.bincount(source.labels[keep], minlength=len(source.names))
     people = np.flatnonzero(counts >= data.min_images)
     held = _draw_holdout(people[counts[people] > 1], data)
@@ -94,6 +100,7 @@ def load_faces(data: Data, size: int) -> tuple[FaceSet, FaceSet | None]:
             f"{data.source} to train on; at least two are needed: check min_images, "
             "max_identities, exclude and holdout."
         )
+    train = replace(train, excluded=words)
     return train, (_select(source, keep, held, size) if len(held) else None)
 
 
@@ -115,26 +122,7 @@ def _draw_holdout(candidates: IntArray, data: Data) -> IntArray:
     return np.sort(drawn)
 
 
-def _excluded(source: Source, path: Path) -> NDArray[np.bool_]:
-    """Which images the exclude file names: `record:17`, or an identity's name, one a line."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise FacekdError(f"data.exclude: cannot read {path}: {error}.") from error
-    position = {name: k for k, name in enumerate(source.names)}
-    people: list[int] = []
-    records: list[int] = []
-    for number, line in enumerate(lines, 1):
-        if not line or line.startswith("#"):
-            continue
-        record = line.removeprefix("record:")
-        if line in position:
-            people.append(position[line])
-        elif record != line and record.isdecimal():
-            records.append(int(record))
-        else:
-            raise FacekdError(
-                f"data.exclude: {path} line {number}: {line!r} is neither an identity of the data "
-                "nor record:NUMBER; correct or remove it."
-            )
-    return np.isin(source.labels, people) | np.isin(source.index, records)
+def _count_out(source: Source, keep: NDArray[np.bool_]) -> str:
+    """How many images a list leaves out, and how many people wholly, in words."""
+    people = len(source.names) - len(np.unique(source.labels[keep]))
+    return f"{np.count_nonzero(~keep)} of {len(keep)} images, {people} whole identities left out"

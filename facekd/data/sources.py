@@ -1,15 +1,17 @@
-"""Where training images come from: a `.rec` file, an image folder, or drawn synthetic faces."""
+"""Where training images come from: a `.rec`, a folder, tar shards, or drawn synthetic faces."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facekd.data_tools.facerec import FaceRecords
-from facekd.data_tools.folder import list_folder
-from facekd.data_tools.images import decode_rgb
+from facekd.data_tools.file_images import FileImages
+from facekd.data_tools.labelled import LabelledImages, OnBad, RecordImages, open_labelled
 from facekd.data_tools.synthetic import SyntheticFaces
+from facekd.data_tools.tar_shards import find_shards
 from facekd.errors import FacekdError
 from facekd.fingerprint import fingerprint
 from facekd.recipe import Data
@@ -25,7 +27,6 @@ class Source(Protocol):
         label_space: What makes identity names of this source unlike equal ones of another.
         fingerprint: Short hash of what the source holds.
         skipped: Damaged records that were left out on opening, one sentence each.
-        skipped: Sentences, one for each damaged record left out by `on_bad_record: skip`.
     """
 
     names: tuple[str, ...]
@@ -43,12 +44,21 @@ class Source(Protocol):
         """
         ...
 
+    def called(self) -> tuple[Sequence[str], Sequence[str]]:
+        """What lists call each image, and each identity: as `facekd.data_tools.labelled` does.
+
+        Raises:
+            FacekdError: A list of names beside the images cannot be read.
+        """
+        ...
+
 
 class RecSource:
     """A `.rec` file; identities are named by their label."""
 
-    def __init__(self, path: Path, on_bad_record: Literal["error", "skip"]) -> None:
+    def __init__(self, path: Path, on_bad_record: OnBad) -> None:
         self.records = FaceRecords(path, on_bad_record)
+        self.images = RecordImages(self.records)
         self.skipped = tuple(self.records.skipped)
         values, self.labels = np.unique(self.records.labels, return_inverse=True)
         self.names = tuple(str(v) for v in values)
@@ -56,35 +66,48 @@ class RecSource:
         self.label_space = self.records.fingerprint
         places = self.records.offsets.tobytes()
         self.fingerprint = fingerprint([self.label_space, str(path.stat().st_size), places])
+        self._on_bad_record: OnBad = on_bad_record
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """See `Source.image`."""
-        try:
-            return decode_rgb(self.records.encoded(i))
-        except FacekdError as error:
-            raise FacekdError(f"{self.records.where(i)}: {error}") from error
+        return self.images[i]
+
+    def called(self) -> tuple[Sequence[str], Sequence[str]]:
+        """See `Source.called`; a list beside the file may know names."""
+        found = open_labelled(self.records.path, self._on_bad_record)
+        return found.ids, _identity_names(found)
 
 
-class FolderSource:
-    """A folder of `name/*.jpg`; identities are named by their sub-folder."""
+class NamedSource:
+    """An image folder or tar shards; identities have their own names."""
 
     skipped: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
-        listing = list_folder(path)
-        self.paths, self.labels, self.names = listing.paths, listing.labels, tuple(listing.names)
-        self.index = np.arange(len(self.paths), dtype=np.int64)
-        self.label_space = ""
-        self.fingerprint = fingerprint(
-            f"{p.relative_to(path)} {p.stat().st_size}" for p in self.paths
-        )
+        found = open_labelled(path)
+        self.images, self._ids = found.images, found.ids
+        self.labels = np.unique(found.labels, return_inverse=True)[1]
+        self.names = _identity_names(found)
+        self.index = np.arange(len(self.labels), dtype=np.int64)
+        self.label_space = "" if found.names else found.fingerprint
+        self.fingerprint = found.fingerprint
+        if isinstance(found.images, FileImages):  # a copy of a folder has other times
+            sizes = (f"{p.relative_to(path)} {p.stat().st_size}" for p in found.images.paths)
+            self.fingerprint = fingerprint(sizes)
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """See `Source.image`."""
-        try:
-            return decode_rgb(self.paths[i].read_bytes())
-        except (FacekdError, OSError) as error:
-            raise FacekdError(f"{self.paths[i]}: {error}") from error
+        return self.images[i]
+
+    def called(self) -> tuple[Sequence[str], Sequence[str]]:
+        """See `Source.called`."""
+        return self._ids, self.names
+
+
+def _identity_names(found: LabelledImages) -> tuple[str, ...]:
+    """The names of the labels that occur, or their digits."""
+    labels = np.unique(found.labels).tolist()
+    return tuple(str(label) if found.names is None else found.names[label] for label in labels)
 
 
 class SyntheticSource:
@@ -104,9 +127,13 @@ class SyntheticSource:
         """See `Source.image`."""
         return self.faces.image(i)
 
+    def called(self) -> tuple[Sequence[str], Sequence[str]]:
+        """See `Source.called`."""
+        return [str(i) for i in range(len(self.faces))], self.names
+
 
 def open_source(data: Data, input_size: int) -> Source:
-    """The source that a recipe's `data.source` names.
+    """The source that a recipe's `data.source` names; a folder of one `.rec` is that file.
 
     Raises:
         FacekdError: There is no such file or folder, or it is of no known kind.
@@ -115,11 +142,13 @@ def open_source(data: Data, input_size: int) -> Source:
         s = data.synthetic
         return SyntheticSource(s.identities, s.images_per_identity, input_size, s.seed)
     path = Path(data.source).expanduser()
-    if path.is_dir():
-        return FolderSource(path)
-    if path.suffix == ".rec" and path.is_file():
-        return RecSource(path, data.on_bad_record)
+    records = sorted(path.glob("*.rec")) if path.is_dir() else [path]
+    if len(records) == 1 and records[0].suffix == ".rec" and records[0].is_file():
+        return RecSource(records[0], data.on_bad_record)
+    if path.is_dir() or find_shards(path):
+        return NamedSource(path)
     what = "does not exist" if not path.exists() else "is of no known kind"
     raise FacekdError(
-        f"data.source: {path} {what}; name a .rec file, a folder of name/*.jpg, or synthetic."
+        f"data.source: {path} {what}; name a .rec file, a folder of name/*.jpg, tar shards, or "
+        "synthetic."
     )

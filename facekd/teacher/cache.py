@@ -5,17 +5,11 @@ They lie in one memory-mapped `.npy` file, float16 (n, 2, d), named by the finge
 images and preprocessing: another teacher or another selection never reads a stale file.
 """
 
-import fcntl
-import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
@@ -24,8 +18,8 @@ from facekd.data.faces import FaceSet
 from facekd.data.loader import BadRecords, make_loader
 from facekd.embedder import Embedder
 from facekd.errors import FacekdError
-from facekd.files import write_text
 from facekd.fingerprint import fingerprint
+from facekd.growing_array import GrowingArray, alone, map_array
 
 VIEWS = 2  # the image, the mirror image
 _BATCH = 256
@@ -99,89 +93,35 @@ def open_cache(
     parts = ["cache 1", teacher_fingerprint, repr(teacher.preprocess), faces.fingerprint]
     path = folder / f"{fingerprint(parts)}.npy"
     shape = (len(faces), VIEWS, teacher.embedding_dim)
-    with _alone(path.with_suffix(".lock")):
+    with alone(path):
         if not path.exists():
-            _compute(teacher, faces, path, shape, bad, workers)
-    return EmbeddingCache(_map(path, shape, "r"))
+            growing = GrowingArray(path, shape, np.float16)
+            growing.create()
+            blocks = _blocks(teacher, faces, growing.first_row(), bad, workers)
+            growing.fill(blocks, _SAVE_EVERY)
+            growing.finish()
+    return EmbeddingCache(map_array(path, shape, np.float16))
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Only one process of the machine at a time computes a cache; the others wait and read it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise FacekdError(f"cannot write to the cache folder {path.parent}: {error}.") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(
-                f"another process is computing the teacher's embeddings in {path.parent}; waiting"
-            )
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _compute(
+def _blocks(
     teacher: Embedder,
     faces: FaceSet,
-    path: Path,
-    shape: tuple[int, int, int],
+    first: int,
     bad: BadRecords,
     workers: int | None,
-) -> None:
-    part, progress = path.with_suffix(".part.npy"), path.with_suffix(".part.json")
-    done = int(json.loads(progress.read_text())["done"]) if progress.exists() else 0
-    array = _map(part, shape, "r+") if done else _create(part, shape)
-    order = range(done, len(faces))
-    batches = [[(i, False) for i in order[s : s + _BATCH]] for s in range(0, len(order), _BATCH)]
+) -> Iterator[tuple[int, NDArray[np.float16]]]:
+    """(first row, float16 (b, 2, d)) from row `first` on; a skipped image's row is zero."""
+    starts = range(first, len(faces), _BATCH)
+    batches = [[(i, False) for i in range(s, min(s + _BATCH, len(faces)))] for s in starts]
     loader = make_loader(faces, batches, workers=workers)
-    with tqdm(total=len(faces), initial=done, desc="teacher embeddings", unit="img") as bar:
-        for number, batch in enumerate(loader, 1):
+    with tqdm(total=len(faces), initial=first, desc="teacher embeddings", unit="img") as bar:
+        for start, views, batch in zip(starts, batches, loader, strict=True):
             bad.check(batch)
+            block = np.zeros((len(views), VIEWS, teacher.embedding_dim), np.float16)
             for view, images in enumerate((batch.images, batch.images.flip(3))):
-                array[batch.position.numpy(), view] = _embed(teacher, images)
-            bar.update(len(batch.images) + len(batch.bad))
-            if number % _SAVE_EVERY == 0:
-                array.flush()
-                write_text(progress, json.dumps({"done": done + number * _BATCH}))
-    array.flush()
-    part.replace(path)
-    progress.unlink(missing_ok=True)
-
-
-def _create(path: Path, shape: tuple[int, int, int]) -> Any:
-    """An array of zeros on disk whose room is taken now: a full disk later would kill us."""
-    try:
-        array = open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise FacekdError(
-            f"cannot write the teacher's embeddings to {path}: {error.strerror or error}; they "
-            f"take {cache_bytes(shape[0], shape[2]):,} bytes: free space or choose a cache_dir."
-        ) from error
-    return array
-
-
-def _map(path: Path, shape: tuple[int, int, int], mode: Literal["r", "r+"]) -> Any:
-    """An array on disk that should have this shape."""
-    try:
-        array = np.load(path, mmap_mode=mode, allow_pickle=False)
-        found = f"{array.dtype} {array.shape}"
-    except (OSError, ValueError, EOFError) as error:
-        found = str(error)
-    if found != f"float16 {shape}":
-        progress = path.with_suffix(".json")
-        beside = f" (and {progress})" if mode == "r+" else ""
-        raise FacekdError(
-            f"{path} is not the cache it should be (found {found}, expected float16 {shape}); "
-            f"delete it{beside}, and it will be computed again."
-        )
-    return array
+                block[batch.position.numpy() - start, view] = _embed(teacher, images)
+            yield start, block
+            bar.update(len(views))
 
 
 def _embed(teacher: Embedder, images: Tensor) -> NDArray[np.float32]:

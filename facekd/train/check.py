@@ -41,6 +41,7 @@ def _stage_lines(plan: StagePlan) -> list[str]:
         f"stage {plan.name}",
         f"  data      {plan.data.source}: {faces.num_classes} identities, {len(faces)} images"
         + (f"; {plan.holdout.num_classes} people held back" if plan.holdout else ""),
+        *([f"  exclude   {faces.excluded}"] if faces.excluded else []),
         f"  network   {plan.backbone}, {plan.embedding_dim}-d, {plan.input_size} px: "
         f"{plan.params / 1e6:.3f} M parameters, {plan.macs / 1e9:.3f} GMAC{start}",
         f"  loss      {_describe_loss(plan)}",

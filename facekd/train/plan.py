@@ -118,6 +118,7 @@ def plan_recipe(recipe: Recipe) -> list[StagePlan]:
             plans[name] = _plan_stage(recipe, name, stage, plans, loaded)
         except FacekdError as error:
             where = recipe.where(("stages", name), str(error))
+            where = where or recipe.where(("data",), str(error))
             raise FacekdError(f"{where}stage {name!r}: {error}") from error
     return list(plans.values())
 

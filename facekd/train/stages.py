@@ -67,6 +67,8 @@ def run_stage(plan: StagePlan) -> None:
         f"stage {plan.name!r}: {plan.faces.num_classes} identities, {len(plan.faces)} images, "
         f"{plan.total_steps} steps of {plan.stage.batch_size} images, {run.precision} on {device}"
     )
+    if plan.faces.excluded:
+        print(f"stage {plan.name!r}: {plan.faces.excluded}")
     settings = settings_of(plan)
     with Log(saved.parent, plan.name, run.step, plan.total_steps) as log:
         validator = Validator(plan, run.model, log)

@@ -4,9 +4,11 @@ from typing import Any
 
 from facekd.data_tools.pairs import PairSet
 from facekd.errors import FacekdError
-from facekd.eval.benchmarks import SYNTHETIC, data_folder, find_bench
+from facekd.eval.benchmarks import data_folder, find_bench
 from facekd.eval.embed import score_pairs
-from facekd.eval.verification import verify
+from facekd.eval.synthetic_bench import SYNTHETIC
+from facekd.eval.trials import Trials
+from facekd.eval.verification import Questions, verify
 from facekd.model import FaceModel
 from facekd.train.log import Log
 from facekd.train.plan import StagePlan
@@ -33,8 +35,9 @@ class Validator:
         """Score every set once, with flip-sum, as facekd-eval does."""
         for pairs in self.sets:
             scores = score_pairs(pairs, self.model)
-            result = verify(scores, pairs.same, pairs.folds, fars=_FARS)
-            values: dict[str, float | None] = {"accuracy": result.accuracy.mean}
+            result = verify(scores, Trials(pairs.same, pairs.folds), Questions(fars=_FARS))
+            accuracy = None if result.accuracy is None else result.accuracy.mean
+            values: dict[str, float | None] = {"accuracy": accuracy}
             values |= {f"tar@far={far:g}": result.point(far).tar for far in _FARS}
             self.last[pairs.name] = values
             self.log.validation(step, step / self.plan.steps_per_epoch, pairs.name, values)
@@ -60,4 +63,4 @@ def check_validation(plan: StagePlan) -> None:
 def _load(plan: StagePlan, name: str) -> PairSet:
     if name == HOLDOUT and plan.holdout is not None:
         return plan.holdout.pairs(plan.stage.validation.pairs, seed=0, name=HOLDOUT)
-    return find_bench(name, data_folder()).load(plan.input_size)
+    return find_bench(name, data_folder()).load_pairs(plan.input_size)

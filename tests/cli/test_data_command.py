@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -29,10 +30,11 @@ def test_inspect_prints_a_table_or_json(records, capsys):
 
 def test_verify_lists_bad_records_and_exits_2(records, tmp_path, capsys):
     offset = 8 + 24 + len(JPEG) + (-len(JPEG) % 4)
-    table = f"record,offset,reason\n1,{offset},14 bytes do not decode as an image.\n"
     assert main(["verify", str(records)]) == 2
-    out, err = capsys.readouterr()
-    assert out == table
+    table, err = capsys.readouterr()
+    assert re.fullmatch(
+        rf'record,offset,reason\n1,{offset},"?14 bytes do not decode as an image.*\n', table
+    )
     assert "3 records checked, 1 bad." in err
     assert main(["verify", str(records), "--csv", str(tmp_path / "bad.csv")]) == 2
     assert capsys.readouterr().out == ""

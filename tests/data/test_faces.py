@@ -58,26 +58,6 @@ def test_selection_of_people(rec, settings, kept):
         assert abs(int(faces[i].mean()) - 5 * key) <= 2
 
 
-def test_exclude_by_name_and_by_record_comes_before_min_images(rec, tmp_path):
-    (tmp_path / "out.txt").write_text("# comment\n\n11\nrecord:10\n")
-    faces, _ = load(rec, exclude=str(tmp_path / "out.txt"), min_images=2)
-    assert faces.index.tolist() == [3, 4, 9, 20, 21, 22, 23]
-
-
-def test_exclude_leaves_the_rest_its_ids(rec, tmp_path):
-    (tmp_path / "out.txt").write_text("11\nrecord:3\nrecord:21\n")
-    faces, _ = load(rec, exclude=str(tmp_path / "out.txt"))
-    assert faces.index.tolist() == [4, 9, 10, 12, 20, 22, 23]
-    assert faces.label_map.names == ("2", "5", "7")
-
-
-@pytest.mark.parametrize("line", ["nobody", "record:x", "record:", "record:²", "17 18"])
-def test_a_wrong_line_of_exclude_is_told(rec, tmp_path, line):
-    (tmp_path / "out.txt").write_text(f"7\n{line}\n")
-    with pytest.raises(FacekdError, match=r"out.txt line 2: .* is neither an identity"):
-        load(rec, exclude=str(tmp_path / "out.txt"))
-
-
 def test_holdout_shares_no_person_and_no_record(rec):
     faces, held = load(rec, holdout=2, holdout_seed=1)
     assert held.num_classes == 2

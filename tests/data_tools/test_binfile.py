@@ -2,6 +2,7 @@ import io
 import os
 import pickle
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -223,8 +224,8 @@ def test_caps(tmp_path):
         read(tmp_path, content, max_bytes=100)
     with pytest.raises(FacekdError, match="4 images, more than the 3 allowed"):
         read(tmp_path, content, max_images=3)
-    doubling = b"\x80\x02]q\x00(" + b"h\x00" * 5000 + b"e."
-    with pytest.raises(FacekdError, match="more than 10 images can need"):
+    doubling = b"\x80\x02]q\x00(" + b"h\x00" * 20_000 + b"e."
+    with pytest.raises(FacekdError, match="more opcodes than 10 images can need"):
         read(tmp_path, doubling, max_images=10)
     with pytest.raises(FacekdError, match="cannot read"):
         read_bin(tmp_path / "nothing.bin")
@@ -246,3 +247,35 @@ def test_real_file_with_arrays(data_dir):
     assert content.same.tolist() == [True] * 10
     trusted = pickle.load(io.BytesIO(path.read_bytes()), encoding="bytes")[0]
     assert [bytes(i) for i in content.encoded] == [image.tobytes() for image in trusted]
+
+
+BULK = b"B" + struct.pack("<I", 30 << 20) + bytes(30 << 20) + b"q\x00"
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\nq\x01(cnumpy\nndarray\nK\x00\x85C\x01btq\x02"
+SHAPE = b"K\x01J" + struct.pack("<i", 20 << 20) + b"\x85cnumpy\ndtype\nX\x02\x00\x00\x00%s\x85R\x89"
+LARGE = b"B" + struct.pack("<I", 20 << 20) + b"\x01" * (20 << 20)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x03" + b"]" * (40 << 20) + b".",
+        b"\x80\x03" + b"C\x01x" * (13 << 20) + b".",
+        b"\x80\x04" + b"\x95\0\0\0\0\0\0\0\0" * (4 << 20) + b".",
+        b"\x80\x03(" + b"K\x01" * (20 << 20) + b"l.",
+        b"I" + b"1" * (40 << 20) + b"\n.",
+        BULK + b"(" + b"N" * (13 << 20) + b"l.",
+        BULK + b")" + b"\x85" * 700_000 + b".",
+        BULK + b"cbuiltins\nbytes\nq\x01)q\x02(" + b"h\x01h\x02R" * 200_000 + b"l.",
+        b"\x80\x05\x96" + struct.pack("<Q", 20 << 20) + bytes(20 << 20) + b"q\x00" + ARRAY
+        + b"(" + SHAPE % b"u1" + b"h\x00tq\x03](" + b"h\x01h\x02Rh\x03b" * 100_000 + b"e.",
+        b"\x80\x03](C\x01xC\x01ye" + ARRAY + b"R(" + SHAPE % b"b1" + LARGE + b"tb\x86.",
+    ],
+    ids="lists bytes frames ints digits nones tuples calls bytearray flags".split(),  # noqa: SIM905
+)  # fmt: skip
+def test_a_hostile_file_is_refused_quickly(tmp_path, content):
+    path = tmp_path / "a.bin"
+    path.write_bytes(content)
+    start = time.process_time()
+    with pytest.raises(FacekdError):
+        read_bin(path)
+    assert time.process_time() - start < 2

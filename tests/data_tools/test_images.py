@@ -1,8 +1,10 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
 
-from facekd.data_tools.images import decode_rgb, encode_jpeg, resize
+from facekd.data_tools.images import MAX_ENCODED, decode_rgb, encode_jpeg, read_encoded, resize
 from facekd.errors import FacekdError
 
 
@@ -46,3 +48,13 @@ def test_resize():
     assert resize(reddish(), 64).shape == (64, 64, 3)
     same = reddish(30, 30)
     assert resize(same, 30) is same
+
+
+def test_files_that_are_no_image_files_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(MAX_ENCODED + 1)
+    reasons = {"pipe.jpg": "no regular file", "huge.jpg": "too many", "absent.jpg": "No such file"}
+    for name, reason in reasons.items():
+        with pytest.raises(FacekdError, match=reason):
+            read_encoded(tmp_path / name)

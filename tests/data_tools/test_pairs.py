@@ -6,7 +6,12 @@ from sklearn.model_selection import KFold
 
 from facekd.data_tools.binfile import write_bin
 from facekd.data_tools.images import encode_jpeg
-from facekd.data_tools.pairs import PairSet, file_order_folds, from_bin, from_labels
+from facekd.data_tools.pairs import (
+    PairSet,
+    file_order_folds,
+    first_of_pair,
+    from_bin,
+)
 from facekd.errors import FacekdError
 
 
@@ -33,6 +38,35 @@ def test_a_bin_keeps_each_different_image_once(tmp_path):
     assert pairs.images[2].shape == (8, 8, 3)
     again = pickle.loads(pickle.dumps(pairs))
     assert (again.images[1] == pairs.images[1]).all()
+
+
+def test_a_bin_tells_of_repeated_contradictory_and_pointless_pairs(tmp_path):
+    a, b, c = jpegs(3)
+    write_bin(tmp_path / "odd.bin", [a, b, b, a, a, c, c, c, a, c], [1, 1, 0, 1, 1])
+    odd = from_bin(tmp_path / "odd.bin")
+    assert odd.source == (
+        f"{tmp_path / 'odd.bin'} (pairs kept as they are: 2 that occurred before, "
+        "1 called both genuine and impostor, 1 of an image with itself)"
+    )
+    assert len(odd) == 5
+    write_bin(tmp_path / "plain.bin", [a, b, a, c], [1, 0])
+    assert from_bin(tmp_path / "plain.bin").source == str(tmp_path / "plain.bin")
+
+
+def test_the_fingerprint_is_that_of_the_images_in_their_order(tmp_path):
+    a, b, c = jpegs(3)
+    prints = []
+    for i, images in enumerate(([a, b, a, c], [a, b, b, c], [a, c, a, b])):
+        write_bin(tmp_path / f"{i}.bin", images, [True, False])
+        prints.append(from_bin(tmp_path / f"{i}.bin").fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+    assert len(prints[0]) == 16
+
+
+def test_the_first_of_a_pair_whatever_its_order():
+    left, right = np.array([4, 1, 2, 4, 1]), np.array([2, 1, 4, 1, 4])
+    assert first_of_pair(left, right).tolist() == [0, 1, 0, 3, 3]
+    assert first_of_pair(left[:0], right[:0]).tolist() == []
 
 
 def test_an_image_that_does_not_decode_is_named_by_its_number_in_the_file(tmp_path):
@@ -69,6 +103,11 @@ def pair_set(**changes):
         ({"left": np.array([-1, 2])}, "pair 0 names image -1 and 1"),
         ({"left": np.array([0])}, "1 left and 2 right"),
         ({"same": np.array([True, True])}, "none of its 2 pairs is impostor"),
+        ({"folds": np.array([0])}, "1 fold numbers and 2 groups"),
+        ({"groups": np.array(["old"])}, "2 fold numbers and 1 groups"),
+        ({"subjects": np.arange(3, dtype=np.int32)}, "3 subjects for 4 images"),
+        ({"ids": ["a"]}, "1 ids for 4 images"),
+        ({"found": np.ones(2, bool)}, "2 found flags for 4 images"),
     ],
 )
 def test_check_says_what_is_wrong(changes, words):
@@ -76,48 +115,11 @@ def test_check_says_what_is_wrong(changes, words):
         pair_set(**changes).check()
 
 
-def test_pairs_from_labels_are_balanced_different_and_folds_share_no_identity():
-    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(30) * 7, 6))
-    pairs = from_labels(range(len(labels)), labels, 400, 5, seed=3)
-    assert len(pairs) == 400
-    assert (pairs.same == (labels[pairs.left] == labels[pairs.right])).all()
-    assert (pairs.left != pairs.right).all()
-    assert len({frozenset(p) for p in zip(pairs.left, pairs.right, strict=True)}) == 400
-    seen = []
-    for fold in range(5):
-        inside = pairs.folds == fold
-        assert pairs.same[inside].sum() == 40 == (~pairs.same[inside]).sum()
-        seen.append({*labels[pairs.left[inside]], *labels[pairs.right[inside]]})
-    assert sum(map(len, seen)) == len(set.union(*seen)) == 30
-
-
-def test_the_same_seed_draws_the_same_pairs():
-    labels = np.repeat(np.arange(20), 5)
-    a, b, c = (from_labels(range(100), labels, 100, 5, seed=s) for s in (1, 1, 2))
-    assert (a.left == b.left).all()
-    assert (a.right == b.right).all()
-    assert (a.left != c.left).any()
-
-
-@pytest.mark.parametrize(
-    ("labels", "pairs", "words"),
-    [
-        (np.repeat(np.arange(10), 2), 40, "fold 0 .* genuine pairs wanted, 5 there are"),
-        (np.repeat(np.arange(2), 20), 40, "fold 0 .* impostor pairs wanted, 0 there are"),
-        (np.repeat(np.arange(10), 2), 41, "41 pairs cannot be halved over 2 folds"),
-    ],
-)
-def test_too_few_images_or_identities(labels, pairs, words):
-    with pytest.raises(FacekdError, match=words):
-        from_labels(range(len(labels)), labels, pairs, 2)
-    with pytest.raises(FacekdError, match="labels for 3 images"):
-        from_labels(range(3), labels, 40, 2)
-
-
 @pytest.mark.data
 def test_lfw_as_insightface_stores_it(data_dir):
     pairs = from_bin(data_dir / "lfw/lfw.bin")
     assert (len(pairs), len(pairs.images), pairs.same.sum()) == (6000, 7701, 3000)
     assert pairs.images[0].shape == (112, 112, 3)
+    assert pairs.source == str(data_dir / "lfw/lfw.bin")  # no pair occurs twice
     for fold in range(10):
         assert pairs.same[pairs.folds == fold].sum() == 300

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from facekd.data_tools.pairs import file_order_folds
 from facekd.errors import FacekdError
 from facekd.eval.accuracy import best_threshold, fold_accuracy
-from facekd.eval.scores import cosine_scores
+from facekd.eval.pair_scores import cosine_scores
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CASES = json.loads((FIXTURES / "insightface_verification.json").read_text())["cases"]

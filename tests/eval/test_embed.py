@@ -64,8 +64,8 @@ def test_images_of_another_size_are_resized_and_it_is_said():
     pairs = PairSet(
         "made", faces(4, 16), *np.array([[0, 2], [1, 3]]), np.array([True, False]), np.array([0, 1])
     )
-    assert image_sizes(pairs, Rows()) == "16x16 -> 8x8"
-    assert image_sizes(pairs, Rows(Preprocess(16))) == "16x16"
+    assert image_sizes(pairs.images, Rows()) == "16x16 -> 8x8"
+    assert image_sizes(pairs.images, Rows(Preprocess(16))) == "16x16"
     scores = score_pairs(pairs, Rows(), flip=False)
     means = faces(4, 16).reshape(4, 8, 2, 8, 2, 3).mean(axis=(2, 4))  # what area averages are
     e = np.concatenate([means.mean(axis=a).reshape(4, -1) for a in (1, 2)], axis=1)

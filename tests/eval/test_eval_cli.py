@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import time
@@ -55,7 +56,7 @@ def test_two_models_on_one_bench(place, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "one - two" in printed
     assert "with the mirrored image's embedding added" in printed
-    assert "48x48, 48x48 -> 32x32" in printed
+    assert "image size 48x48, 48x48 -> 32x32" in printed
     result = json.loads((tmp_path / "results.json").read_text())
     assert [model["name"] for model in result["benches"][0]["models"]] == ["one", "two"]
     assert (tmp_path / "roc.pdf").is_file()
@@ -65,27 +66,32 @@ def test_flip_and_protocol_reach_the_numbers_and_are_printed(place, tmp_path, ca
     assert evaluate(place, tmp_path / "a") == 0
     assert evaluate(place, tmp_path / "b", "--no-flip", "--protocol", "insightface") == 0
     printed = capsys.readouterr().out
-    assert "without flip; accuracy threshold by insightface search" in printed
+    assert "cosine of two embeddings, without flip" in printed
+    assert "accuracy threshold by insightface search" in printed
     saved = [np.load(tmp_path / d / "scores/drawn.npz")["scores"] for d in "ab"]
     assert (saved[0] != saved[1]).any()
-    protocol = json.loads((tmp_path / "b/results.json").read_text())["protocol"]
-    assert (protocol["flip"], protocol["threshold_search"]) == (False, "insightface")
+    results = json.loads((tmp_path / "b/results.json").read_text())
+    assert results["protocol"]["name"] == "insightface"
+    assert results["benches"][0]["models"][0]["scored"] == "cosine of two embeddings, without flip"
 
 
 def test_the_same_command_gives_the_same_files(place, tmp_path):
     for name in "ab":
         assert evaluate(place, tmp_path / name) == 0
-    for file in ("results.json", "results.csv", "results.md", "results.tex"):
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    for file in ("results.csv", "results.md", "results.tex", "scores/drawn.npz", "roc.svg"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+    a, b = (json.loads((tmp_path / name / "results.json").read_text()) for name in "ab")
+    assert a.pop("environment").keys() == b.pop("environment").keys()  # the date is in it
+    assert a == b
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--bench", "genuine", "--model", "{}/one.pt"], "none of its 4 pairs is impostor"),
-        (["--bench", "ijbc", "--model", "{}/one.pt"], "(known benches: drawn, genuine, synthetic"),
+        (["--bench", "ijbc", "--model", "{}/one.pt"], "(IJB-C 1:1, 15,658,489 template pairs"),
         (["--bench", "drawn", "--model", "{}/gone.pt"], "gone.pt does not exist"),
-        (["--bench", "drawn"], "give --bench NAME and --model FILE"),
+        (["--bench", "drawn"], "give --bench NAME with --model, --embeddings or --scores FILE"),
         (["--bench", "drawn,{}/drawn.bin", "--model", "{}/one.pt"], "two benches alike"),
         (["--bench", "drawn", "--model", "{}/one.pt", "--model", "{}/one.pt"], "both named 'one'"),
         (
@@ -108,6 +114,7 @@ def test_list_shows_the_benches(place, capsys):
     printed = capsys.readouterr().out
     assert "drawn.bin" in printed
     assert "synthetic: 600 drawn identities" in printed
+    assert re.search("ijbc +missing +IJB-C 1:1, 15,658,489 template pairs", printed)
 
 
 def test_help_is_quick_and_loads_no_torch():

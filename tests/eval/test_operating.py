@@ -1,8 +1,9 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import beta
@@ -14,10 +15,11 @@ from facekd.eval.operating import (
     auc,
     equal_error_rate,
     false_accepts_allowed,
+    min_dcf,
     roc_curve,
     tar_at_far,
 )
-from facekd.eval.scores import sort_scores
+from facekd.eval.scores import SortedScores, sort_scores
 
 FARS = [1.0, 0.5, 0.3, 0.1, 0.05, 0.01, 1e-3]
 
@@ -110,36 +112,100 @@ def test_perfect_and_reversed_separation(shift, eer, area):
     assert (equal_error_rate(ranked), auc(ranked)) == (eer, area)
 
 
-@given(tied_scores(), st.randoms(use_true_random=False))
-@settings(max_examples=50)
-def test_nothing_but_the_order_of_scores_counts(case, random):
+def numbers(ranked):
+    """Every number but the thresholds, which are scores, and those."""
+    points = [
+        tar_at_far(ranked, far, rule) for far in (*FARS, 1e-6) for rule in ("strict", "nearest")
+    ]
+    curve, cost = roc_curve(ranked), min_dcf(ranked, p_target=0.3)
+    thresholds = [p.threshold for p in points if p.tar] + [cost.threshold] * (cost.value < 1)
+    rest = [replace(point, threshold=None) for point in points]
+    rest += [auc(ranked), equal_error_rate(ranked), cost.value]
+    return [*rest, curve.far.tolist(), curve.tar.tolist()], np.array(thresholds)
+
+
+MAPS = [np.exp, np.arctan, lambda s: 7 * s - 3, lambda s: (s + 0.1) ** 3, np.float32]
+
+
+@given(tied_scores(), st.sampled_from(MAPS), st.randoms(use_true_random=False))
+def test_nothing_but_the_order_of_scores_counts(case, rising, random):
     scores, same = case
     order = list(range(len(scores)))
     random.shuffle(order)
-    changed = np.exp(5 * scores)[order]
-    a, b = sort_scores(scores, same), sort_scores(changed, same[order])
-    assert auc(a) == auc(b)
-    assert equal_error_rate(a) == equal_error_rate(b)
-    for far in FARS:
-        p, q = tar_at_far(a, far), tar_at_far(b, far)
-        assert (p.tar, p.far, p.false_accepts, p.interval) == (
-            q.tar,
-            q.far,
-            q.false_accepts,
-            q.interval,
-        )
-        if p.tar:
-            assert q.threshold == pytest.approx(np.exp(5 * p.threshold))
+    there, thresholds = numbers(sort_scores(scores, same))
+    back, mapped = numbers(sort_scores(rising(scores)[order], same[order]))
+    assert there == back
+    assert rising(thresholds) == pytest.approx(mapped)
 
 
-def test_interval_is_scipys_clopper_pearson():
+@given(tied_scores(), st.lists(st.booleans(), min_size=40, max_size=40))
+def test_counted_impostors_give_the_same_numbers(case, apart):
+    """Equal scores listed once with a count, here and there more than once."""
+    ranked = sort_scores(*case)
+    impostor = ranked.impostor
+    starts = np.flatnonzero(np.append(True, np.diff(impostor) > 0) | apart[: len(impostor)])
+    counts = np.diff(np.append(starts, len(impostor)))
+    counted, here = SortedScores(ranked.genuine, impostor[starts], counts), ranked
+    (a, thresholds), (b, same_thresholds) = numbers(here), numbers(counted)
+    assert a == b
+    assert thresholds.tolist() == same_thresholds.tolist()
+
+
+def test_more_pairs_of_pairs_than_a_64_bit_number_holds():
+    """5 genuine x 4e18 impostor pairs; by hand 1/4 of the impostors tie and 1/2 lie below."""
+    counts = np.array([2 * 10**18, 10**18, 10**18])
+    ranked = SortedScores(np.full(5, 0.5), np.array([0.1, 0.5, 0.9]), counts)
+    assert auc(ranked) == 0.5 + 0.25 / 2
+
+
+def brute_force_dcf(scores, same, p_target, c_miss, c_fa):
+    """Every threshold, in plain Python; accepting all is the lowest score, nothing is inf."""
+    costs = []
+    for threshold in [*scores, float("inf")]:
+        miss = [s < threshold for s, g in zip(scores, same, strict=True) if g]
+        let_in = [s >= threshold for s, g in zip(scores, same, strict=True) if not g]
+        p_miss, p_fa = sum(miss) / len(miss), sum(let_in) / len(let_in)
+        costs.append(c_miss * p_miss * p_target + c_fa * p_fa * (1 - p_target))
+    return min(costs) / min(c_miss * p_target, c_fa * (1 - p_target))
+
+
+@given(
+    tied_scores(),
+    st.sampled_from([0.01, 0.05, 0.5, 0.9]),
+    st.sampled_from([(1.0, 1.0), (10.0, 1.0), (1.0, 3.0)]),
+)
+def test_minimum_detection_cost_is_the_least_of_all_thresholds(case, p_target, prices):
+    scores, same = case
+    got = min_dcf(sort_scores(scores, same), p_target, *prices)
+    assert got.value == pytest.approx(
+        brute_force_dcf(scores.tolist(), same.tolist(), p_target, *prices), abs=1e-12
+    )
+    assert got.value <= 1 + 1e-12
+    miss = np.mean(scores[same] < got.threshold)
+    let_in = np.mean(scores[~same] >= got.threshold)
+    cost = prices[0] * p_target * miss + prices[1] * (1 - p_target) * let_in
+    least = min(prices[0] * p_target, prices[1] * (1 - p_target))
+    assert got.value == pytest.approx(cost / least)
+
+
+@pytest.mark.parametrize(
+    "terms", [(0.0,), (1.0,), (-0.1,), (float("nan"),), (0.1, 0.0), (0.1, 1.0, float("inf"))]
+)
+def test_a_cost_without_meaning_is_an_error(terms):
+    with pytest.raises(FacekdError, match="no meaning"):
+        min_dcf(sort_scores([0.1, 0.2], [True, False]), *terms)
+
+
+def test_intervals_are_scipys_clopper_pearson():
     scores, same = made(2, pairs=1000)
     point = tar_at_far(sort_scores(scores, same), 0.01)
+    assert point.fnmr == pytest.approx(1 - point.tar)
     n = int(same.sum())
-    k = round(point.tar * n)
-    assert point.interval == pytest.approx(
-        (beta.ppf(0.025, k, n - k + 1), beta.ppf(0.975, k + 1, n - k))
-    )
+    sides = [(point.interval, round(point.tar * n), n)]
+    sides += [(point.far_interval, point.false_accepts, 1000 - n)]
+    for got, k, trials in sides:
+        theirs = beta.ppf([0.025, 0.975], [k, k + 1], [trials - k + 1, trials - k])
+        assert got == pytest.approx(tuple(theirs), rel=1e-12)
 
 
 def test_lfw_sized_sets_allow_three_false_accepts_at_one_in_a_thousand():
@@ -148,8 +214,8 @@ def test_lfw_sized_sets_allow_three_false_accepts_at_one_in_a_thousand():
     point = tar_at_far(ranked, 1e-3)
     assert (point.allowed, point.impostors) == (3, 3000)
     none = tar_at_far(ranked, 1e-4)
-    assert none.tar is None
-    assert none.reason == "not enough impostors: 3000 pairs, FAR 0.0001 needs at least 10000"
+    assert (none.tar, none.fnmr, none.far_interval) == (None, None, None)
+    assert none.reason == "not enough impostors: 3,000 pairs, FAR 1e-4 needs at least 10,000"
 
 
 @given(st.integers(1, 20_000_000), st.floats(1e-9, 1.0))

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from facekd.eval.accuracy import fold_accuracy
-from facekd.eval.benchmarks import synthetic_pairs
 from facekd.eval.embed import score_pairs
-from facekd.eval.scores import cosine_scores
+from facekd.eval.pair_scores import cosine_scores
+from facekd.eval.synthetic_bench import synthetic_pairs
 from facekd.model import FaceModel
 
 

@@ -1,0 +1,179 @@
+"""From one form of a labelled set to another, the images' bytes untouched."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FacekdError
+from .bin_folder import PAIRS, bin_to_folder, folder_to_bin
+from .in_order import in_order
+from .items import Item, Items
+from .labelled import LabelledImages, OnBad, RecordImages, open_labelled
+from .rec_writer import Layout, run_starts
+from .writers import SHARD_BYTES, SetKind, check_destination, kind_of, write_set
+
+Kind = SetKind | Literal["bin"]
+Watch = Callable[[Iterable[Item], int], Iterable[Item]]
+
+Int64s = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion did.
+
+    Attributes:
+        kind: What was written.
+        count: How many images; of a `.bin` how many pairs.
+        skipped: Sentences, one for each image left out.
+        layout: The layout of the `.rec`, or the one its numbers will give it.
+    """
+
+    kind: Kind
+    count: int
+    skipped: list[str] = field(default_factory=list)
+    layout: Layout | None = None
+
+
+def convert(
+    source: str | Path,
+    destination: str | Path,
+    *,
+    to: SetKind | None = None,
+    layout: Layout | None = None,
+    shuffle: int | None = None,
+    on_bad_record: OnBad = "error",
+    workers: int = 1,
+    force: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+    shard_images: int | None = None,
+    watch: Watch = lambda items, count: items,
+) -> Converted:
+    """Convert between `.rec`, image folder and tar shards, or between `.bin` and its folder.
+
+    Args:
+        source: The set, as `open_labelled` takes it, or a `.bin`, or a folder with `pairs.csv`.
+        destination: What to write, as `write_set` takes it, or a `.bin`.
+        to: The kind of set to write; by the destination's name when None.
+        layout: Of a `.rec`; that of the source when None, face2rec where it has none.
+        shuffle: Seed of a random order in the file or in the shards. Images keep their numbers.
+        on_bad_record: With "skip" images that cannot be read are left out.
+        workers: Threads that read.
+        force: Replace a set that stands there.
+        shard_bytes: See `write_set`.
+        shard_images: See `write_set`.
+        watch: Wraps the images on their way, given how many there are: for a progress bar.
+
+    Raises:
+        FacekdError: As `open_labelled` and `write_set`; or one of the two lies inside the other.
+    """
+    source, destination = Path(source), Path(destination)
+    _check_apart(source, destination)
+    if ".bin" in (source.suffix, destination.suffix):
+        return _convert_bin(source, destination, force)
+    kind = to or kind_of(destination)
+    check_destination(destination, kind, force)
+    found = open_labelled(source, on_bad_record)
+    layout = layout or source_layout(found)
+    items = Items(found)
+    skipped = list(found.images.records.skipped) if isinstance(found.images, RecordImages) else []
+    rows = np.arange(len(items), dtype=np.int64)
+    if on_bad_record == "skip":
+        rows, unread = _readable(items, workers)
+        skipped += unread
+    plan = _plan(found, rows, layout)
+    count = write_set(
+        watch(_stream(items, plan, shuffle, workers), len(plan.rows)),
+        destination,
+        kind,
+        force=force,
+        layout=layout,
+        shard_bytes=shard_bytes,
+        shard_images=shard_images,
+    )
+    return Converted(kind, count, skipped, layout)
+
+
+def source_layout(found: LabelledImages) -> Layout:
+    """The layout of a set: im2rec's records are numbered from 0 or with gaps, face2rec's 1..n."""
+    if isinstance(found.images, RecordImages):
+        return "im2rec" if found.images.records.layout == "im2rec" else "face2rec"
+    keys = found.keys
+    if keys is None or np.array_equal(np.sort(keys), np.arange(1, len(keys) + 1)):
+        return "face2rec"
+    return "im2rec"
+
+
+class _Plan(NamedTuple):
+    """Which image of the source gets which record number, in the order of the numbers."""
+
+    rows: Int64s
+    keys: Int64s
+
+
+def _plan(found: LabelledImages, rows: Int64s, layout: Layout) -> _Plan:
+    if found.keys is not None:
+        rows = rows[np.argsort(found.keys[rows], kind="stable")]
+    labels = found.labels[rows]
+    if layout == "face2rec":
+        if len(run_starts(labels)) > len(np.unique(labels)):
+            rows = rows[np.argsort(labels, kind="stable")]
+        return _Plan(rows, np.arange(1, len(rows) + 1))
+    if found.keys is not None and source_layout(found) == "im2rec":
+        return _Plan(rows, found.keys[rows])
+    return _Plan(rows, np.arange(len(rows)))
+
+
+def _stream(items: Items, plan: _Plan, shuffle: int | None, workers: int) -> Iterator[Item]:
+    order = np.arange(len(plan.rows))
+    if shuffle is not None:
+        order = np.random.default_rng(shuffle).permutation(order)
+    rows, keys = plan.rows[order], plan.keys[order]
+
+    def read(i: int) -> Item:
+        return items[rows.item(i)]._replace(key=keys.item(i))
+
+    return in_order(read, range(len(rows)), workers)
+
+
+def _readable(items: Items, workers: int) -> tuple[Int64s, list[str]]:
+    """The images that can be read, and a sentence for each other one."""
+
+    def reason(i: int) -> str:
+        try:
+            _ = items[i]
+        except FacekdError as error:
+            return str(error)
+        return ""
+
+    reasons = list(in_order(reason, range(len(items)), workers))
+    good = np.array([not text for text in reasons])
+    return np.flatnonzero(good), [text for text in reasons if text]
+
+
+def _convert_bin(source: Path, destination: Path, force: bool) -> Converted:
+    if destination.suffix == ".bin":
+        if not (source / PAIRS).is_file():
+            raise FacekdError(
+                f"{source} is no folder with a {PAIRS}; a .bin needs pairs: see "
+                "`facekd-data make-bin --help`."
+            )
+        check_destination(destination, "bin", force)
+        return Converted("bin", folder_to_bin(source, destination))
+    if kind_of(destination) != "folder":
+        raise FacekdError(f"a .bin becomes a folder; {destination} is none.")
+    check_destination(destination, "folder", force)
+    return Converted("folder", bin_to_folder(source, destination))
+
+
+def _check_apart(source: Path, destination: Path) -> None:
+    one, other = source.resolve(), destination.resolve()
+    if one == other or one in other.parents or other in one.parents:
+        where = "the same" if one == other else "one inside the other"
+        raise FacekdError(
+            f"{source} and {destination} are {where}; write to another place, beside the source."
+        )

@@ -1,0 +1,37 @@
+"""An image folder with its `images.lst`, image after image."""
+
+from pathlib import Path
+
+from ..errors import FacekdError
+from .items import Item
+from .lst import FOLDER_LIST, list_line
+
+_BUFFER = 1 << 20
+
+
+class FolderWriter:
+    """Write `identity/name` below a folder, and the list that keeps labels and record numbers."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._made: set[str] = set()
+
+    def __enter__(self) -> "FolderWriter":
+        self._list = (self._root / FOLDER_LIST).open("wb", buffering=_BUFFER)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._list.close()
+
+    def write(self, item: Item, place: str, key: int) -> None:
+        """Write one image; two of one name are an error, also where upper case is lower case."""
+        self._list.write(list_line(key, item.label, item.vector, place))
+        path = self._root / place
+        if item.identity not in self._made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(item.identity)
+        try:
+            with path.open("xb") as file:
+                file.write(item.encoded)
+        except FileExistsError:
+            raise FacekdError(f"two images are called {place}; rename one.") from None

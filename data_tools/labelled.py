@@ -1,0 +1,246 @@
+"""Labelled images: a folder, a `.rec` or tar shards, each image with its identity, read lazily."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FacekdError
+from ..fingerprint import fingerprint
+from .facerec import FaceRecords
+from .file_images import FileImages
+from .folder import SUFFIXES, list_folder
+from .images import Encoded, Image, decode_rgb
+from .lst import FOLDER_LIST, Vector, identity_names, read_list
+from .safe_paths import inside
+
+OnBad = Literal["error", "skip"]
+
+
+class Stored(Protocol):
+    """Images by number, with the bytes they are stored as; each decodes to uint8 RGB (h, w, 3)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Image: ...
+
+    def encoded(self, index: int, /) -> Encoded:
+        """The image's encoded bytes, untouched."""
+        ...
+
+    def where(self, index: int, /) -> str:
+        """Name the image for a message: its file, and where in it."""
+        ...
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images of known identities, nobody paired with anybody yet.
+
+    Attributes:
+        name: What the set is called in tables.
+        source: Where the images come from, in words.
+        images: The n images, decoded lazily.
+        labels: int64 (n,), their identities.
+        names: Identity names, where they have some: that of label i is `names[i]`, "" where no
+            image has that label.
+        ids: Each image's name in the set: its path below the folder or in the list beside the
+            `.rec`; without a list, its record's number.
+        fingerprint: Short hash by which the same images and labels are known again.
+        keys: int64 (n,), their record numbers, where they have some.
+        vectors: All labels of the images that have several, by image; those of a `.rec` stand in
+            its records.
+    """
+
+    name: str
+    source: str
+    images: Stored
+    labels: NDArray[np.int64]
+    names: tuple[str, ...] | None
+    ids: Sequence[str]
+    fingerprint: str
+    keys: NDArray[np.int64] | None = None
+    vectors: Mapping[int, Vector] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RecordImages:
+    """The images of a `.rec`, decoded one at a time on access; picklable."""
+
+    records: FaceRecords
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int, /) -> Image:
+        encoded = self.records.encoded(index)
+        try:
+            return decode_rgb(encoded)
+        except FacekdError as error:
+            raise FacekdError(f"{self.records.where(index)}: {error}") from error
+
+    def encoded(self, index: int, /) -> Encoded:
+        """The record's image bytes, untouched."""
+        return self.records.encoded(index)
+
+    def where(self, index: int, /) -> str:
+        """File, record number and byte, for a message."""
+        return self.records.where(index)
+
+
+def open_labelled(path: str | Path, on_bad_record: OnBad = "error") -> LabelledImages:
+    """Open a folder of `name/*.jpg`, a `.rec` file or tar shards; no image is decoded here.
+
+    A folder with an `images.lst` (one made from a `.rec`) has the labels of that list; a `.rec`
+    with a `.lst` beside it has the names of that. A folder with a single `.rec` in it stands for
+    that file; a folder of `*.tar`, or a pattern such as `train-{0000..0009}.tar`, for its shards.
+
+    Args:
+        path: The set.
+        on_bad_record: With "skip" damaged records of a `.rec` are left out.
+
+    Raises:
+        FacekdError: There is no such folder or file, or it cannot be read as one.
+    """
+    from .tar_shards import find_shards
+
+    path = Path(path)
+    shards = find_shards(path)
+    if shards:
+        return from_shards(path, shards)
+    if path.is_dir():
+        records = [one for one in path.glob("*.rec") if one.is_file()]
+        if len(records) != 1:
+            return _from_folder(path)
+        path = records[0]
+    if path.suffix == ".rec" and path.is_file():
+        return _from_records(path, on_bad_record)
+    what = "is of no known kind" if path.exists() else "does not exist"
+    raise FacekdError(
+        f"labelled images: {path} {what}; give a folder of NAME/*.jpg, a .rec file or .tar shards."
+    )
+
+
+def _from_folder(path: Path) -> LabelledImages:
+    if (path / FOLDER_LIST).is_file():
+        return _from_listed_folder(path)
+    listing = list_folder(path)
+    images = FileImages(listing.paths)
+    ids = [file.relative_to(path).as_posix() for file in listing.paths]
+    return LabelledImages(
+        name=path.resolve().name,
+        source=f"{path}: {len(ids)} images of {len(listing.names)} identities, by folder",
+        images=images,
+        labels=listing.labels,
+        names=tuple(listing.names),
+        ids=ids,
+        fingerprint=fingerprint([*ids, images.fingerprint]),
+    )
+
+
+def _from_listed_folder(path: Path) -> LabelledImages:
+    """A folder that says itself which image has which label."""
+    listed = read_list(path / FOLDER_LIST)
+    _check_against_folder(path, listed.places)
+    images = FileImages([inside(path, place) for place in listed.places])
+    identities = len(np.unique(listed.labels))
+    return LabelledImages(
+        name=path.resolve().name,
+        source=f"{path}: {len(images)} images of {identities} identities, by {FOLDER_LIST}",
+        images=images,
+        labels=listed.labels,
+        names=identity_names(listed.labels, listed.places),
+        ids=listed.places,
+        fingerprint=fingerprint(
+            [*listed.places, listed.labels.astype("<i8").tobytes(), images.fingerprint]
+        ),
+        keys=listed.keys,
+        vectors=listed.vectors,
+    )
+
+
+def _check_against_folder(root: Path, places: Sequence[str]) -> None:
+    """Check that a folder holds the images its list names, and no others."""
+    listed = set(places)
+    found = {
+        (Path(folder) / name).relative_to(root).as_posix()
+        for folder, _, names in os.walk(root)
+        for name in names
+    }
+    absent = next((p for p in places if p not in found and not (root / p).is_file()), None)
+    if absent is not None:
+        raise FacekdError(
+            f"{root / FOLDER_LIST} lists {absent}, which is not there; put it back, or delete the "
+            "list, and labels go by the folders' names."
+        )
+    extra = sorted(
+        place
+        for place in found - listed
+        if Path(place).suffix.lower() in SUFFIXES and not Path(place).name.startswith(".")
+    )
+    if extra:
+        raise FacekdError(
+            f"{root / FOLDER_LIST} does not list {extra[0]} ({len(extra)} such); list or move it, "
+            "or delete the list, and labels go by the folders' names."
+        )
+
+
+def _from_records(path: Path, on_bad_record: OnBad) -> LabelledImages:
+    records = FaceRecords(path, on_bad_record)
+    stat = path.stat()
+    identities = len(np.unique(records.labels))
+    words = f"{stat.st_size} {stat.st_mtime_ns}"
+    tables = [table.astype("<i8").tobytes() for table in (records.keys, records.labels)]
+    found = LabelledImages(
+        name=path.stem,
+        source=f"{path}: {len(records)} images of {identities} identities, by label",
+        images=RecordImages(records),
+        labels=records.labels,
+        names=None,
+        ids=[str(key) for key in records.keys.tolist()],
+        fingerprint=fingerprint([words, *tables]),
+        keys=records.keys,
+    )
+    beside = path.with_suffix(".lst")
+    return _named_by(beside, found) if beside.is_file() else found
+
+
+def _named_by(path: Path, found: LabelledImages) -> LabelledImages:
+    """Records with the names that the list beside them gives."""
+    assert found.keys is not None
+    listed = read_list(path).select(found.keys)
+    other = np.flatnonzero(listed.labels != found.labels)
+    if len(other):
+        i = int(other[0])
+        raise FacekdError(
+            f"{path} gives record {found.keys[i]} the label {listed.labels[i]}, "
+            f"{found.images.where(i)} has {found.labels[i]}: it belongs to another file; move it "
+            "away."
+        )
+    return replace(found, names=identity_names(found.labels, listed.places), ids=listed.places)
+
+
+def from_shards(path: Path, shards: Sequence[Path]) -> LabelledImages:
+    """The images of these shards under a path's name; errors as `read_shards`."""
+    from .tar_shards import read_shards
+
+    found = read_shards(shards)
+    identities = len(np.unique(found.labels))
+    images = len(found.images)
+    return LabelledImages(
+        name=path.stem if path.suffix == ".tar" else path.resolve().name,
+        source=f"{path}: {images} images of {identities} identities in {len(shards)} shards",
+        images=found.images,
+        labels=found.labels,
+        names=identity_names(found.labels, found.places),
+        ids=found.places,
+        fingerprint=fingerprint(
+            [*found.places, found.labels.astype("<i8").tobytes(), FileImages(shards).fingerprint]
+        ),
+        keys=found.keys,
+        vectors=found.vectors,
+    )

@@ -1,0 +1,192 @@
+"""Lists beside a `.rec`: which record is whose image, `key<TAB>label<TAB>identity/name.jpg`.
+
+That is im2rec's format; between key and path there may be several labels. insightface's own lists,
+`aligned<TAB>path<TAB>label`, are read too: line k names record k, and of the path only the last
+folder and the file name are taken.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import FacekdError
+from .facerec import MAX_LABEL
+from .safe_paths import safe_relative
+
+FOLDER_LIST = "images.lst"
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """What a list says, in the order of its keys.
+
+    Attributes:
+        path: The file.
+        keys: int64 (n,), ascending: record numbers.
+        labels: int64 (n,), of several labels the first.
+        places: Relative paths with forward slashes, as `identity/name.jpg`.
+        vectors: The labels of the lines that hold several, by their place in the list.
+    """
+
+    path: Path
+    keys: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    places: list[str]
+    vectors: dict[int, Vector] = field(default_factory=dict)
+
+    def select(self, keys: npt.NDArray[np.int64]) -> "ImageList":
+        """The lines of these records, in their order.
+
+        Raises:
+            FacekdError: A record has no line.
+        """
+        rows = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
+        absent = np.flatnonzero(self.keys[rows] != keys)
+        if len(absent):
+            raise FacekdError(
+                f"{self.path} has no line for record {keys[absent[0]]} ({len(absent)} of "
+                f"{len(keys)} are missing): it belongs to another file; move it away."
+            )
+        chosen = rows.tolist()
+        return ImageList(
+            self.path,
+            keys,
+            self.labels[rows],
+            [self.places[row] for row in chosen],
+            {i: self.vectors[row] for i, row in enumerate(chosen) if row in self.vectors},
+        )
+
+
+def read_list(path: str | Path) -> ImageList:
+    """Read a `.lst`.
+
+    Raises:
+        FacekdError: It cannot be read or is no UTF-8; a line is of neither form, has a label that
+            is none, or a path that leaves its folder; a record is listed twice.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except OSError as error:
+        raise FacekdError(f"cannot read {path}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise FacekdError(f"{path} is no UTF-8 text ({error}).") from error
+    keys: list[int] = []
+    labels: list[int] = []
+    places: list[str] = []
+    vectors: dict[int, Vector] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            key, values, place = _parse(line.removesuffix("\r"), number)
+            label = whole_label(values[0])
+        except FacekdError as error:
+            raise FacekdError(f"{path}, line {number}: {error}") from None
+        if len(values) > 1:
+            vectors[len(keys)] = np.array(values, dtype=np.float32)
+        keys.append(key)
+        labels.append(label)
+        places.append(place)
+    if not keys:
+        raise FacekdError(f"{path} lists no images.")
+    return _sorted(ImageList(path, np.array(keys), np.array(labels), places, vectors))
+
+
+def whole_label(value: float) -> int:
+    """A class label as an int.
+
+    Raises:
+        FacekdError: It is no whole number from 0 to 2**24.
+    """
+    if not (0 <= value <= MAX_LABEL and value == int(value)):
+        shown = f"{value:g}" if isinstance(value, float) else str(value)[:40]  # of any length
+        raise FacekdError(f"the label {shown} is no whole number from 0 to 2**24.")
+    return int(value)
+
+
+def list_line(key: int, label: int, vector: Vector | None, place: str) -> bytes:
+    """One line of a list.
+
+    Raises:
+        FacekdError: The path cannot stand in a list: it holds a tab or a line break, or is no text.
+    """
+    values = [f"{label}"] if vector is None else [f"{x:.9g}" for x in vector.tolist()]
+    try:
+        text = "\t".join([str(key), *values, place]).encode()
+    except UnicodeEncodeError:
+        text = b"\n"
+    if b"\n" in text or b"\r" in text or "\t" in place:
+        raise FacekdError(
+            f"the image {place!r} cannot stand in a list: rename it, without tabs, line breaks and "
+            "bytes that are no UTF-8."
+        )
+    return text + b"\n"
+
+
+def identity_names(labels: npt.NDArray[np.int64], places: Sequence[str]) -> tuple[str, ...] | None:
+    """The folder of each label, "" for a number no image has; None where they do not go together.
+
+    Args:
+        labels: int64 (n,).
+        places: n paths `identity/name`.
+    """
+    names: dict[int, str] = {}
+    for label, place in zip(labels.tolist(), places, strict=True):
+        identity = place.rpartition("/")[0]
+        if not identity or names.setdefault(label, identity) != identity:
+            return None
+    if len(set(names.values())) < len(names):
+        return None
+    by_label = [""] * (max(names) + 1)
+    for label, identity in names.items():
+        by_label[label] = identity
+    return tuple(by_label)
+
+
+def _parse(line: str, number: int) -> tuple[int, list[float], str]:
+    """Key, labels and path of one line."""
+    fields = line.split("\t")
+    try:
+        if len(fields) >= 3 and fields[0].isascii() and fields[0].isdecimal():
+            if "/" in fields[1] and not _is_number(fields[1]):
+                path = "/".join(fields[1].rsplit("/", 2)[-2:])
+                return number, [float(fields[2])], str(safe_relative(path))
+            place = str(safe_relative(fields[-1]))
+            return _key(fields[0]), [float(text) for text in fields[1:-1]], place
+    except ValueError:
+        pass
+    raise FacekdError(f"{line[:80]!r} is not 'key<tab>label<tab>path'; mend the line.")
+
+
+def _key(text: str) -> int:
+    key = int(text) if len(text) < 20 else 1 << 63
+    if key >= 1 << 63:
+        raise FacekdError(f"the record number {text[:40]} is too large.")
+    return key
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _sorted(listed: ImageList) -> ImageList:
+    """The list in the order of its keys, none of which occurs twice."""
+    order = np.argsort(listed.keys, kind="stable")
+    keys = listed.keys[order]
+    twice = np.flatnonzero(keys[1:] == keys[:-1])
+    if len(twice):
+        raise FacekdError(f"{listed.path} lists the record {keys[twice[0]]} more than once.")
+    rows = order.tolist()
+    places = [listed.places[row] for row in rows]
+    vectors = {i: listed.vectors[row] for i, row in enumerate(rows) if row in listed.vectors}
+    return ImageList(listed.path, keys, listed.labels[order], places, vectors)

@@ -1,0 +1,120 @@
+"""A `.rec` with `.idx`, `.lst` and `property`, image after image."""
+
+from array import array
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FacekdError
+from .images import decode_rgb
+from .items import Item
+from .lst import list_line, whole_label
+from .recordio import IRHeader, RecordWriter, pack
+
+Layout = Literal["face2rec", "im2rec"]
+
+_CROP = (112, 112)
+_BUFFER = 1 << 20
+
+
+class RecWriter:
+    """Write face records in one of the two layouts; the files are whole after the `with` block.
+
+    Args:
+        path: The `.rec`.
+        layout: See `facerec`.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self._path, self._layout = path, layout
+        self._keys, self._labels = array("q"), array("q")
+        self._size = _CROP
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "RecWriter":
+        with ExitStack() as stack:
+            self._records = stack.enter_context(RecordWriter(self._path))
+            listed = self._path.with_suffix(".lst")
+            self._list = stack.enter_context(listed.open("wb", buffering=_BUFFER))
+            self._stack = stack.pop_all()
+        if self._layout == "face2rec":
+            self._records.write(0, _bounds(0, 0, 0))  # the real one needs the counts
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None or not self._keys:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            keys, labels = np.array(self._keys), np.array(self._labels)
+            ranges = self._ranges(keys, labels)
+            n = len(keys)
+            for i, (start, end) in enumerate(ranges):
+                self._records.write(n + 1 + i, _bounds(n + 1 + i, start, end))
+        if self._layout == "face2rec":
+            with self._path.open("r+b") as file:
+                file.seek(8)
+                file.write(_bounds(0, n + 1, n + 1 + len(ranges)))
+            height, width = self._size
+            text = f"{labels.max() + 1},{height},{width}\n"
+            self._path.with_name("property").write_text(text, encoding="ascii")
+
+    def write(self, item: Item, place: str, key: int) -> None:
+        """Append one image under a record number."""
+        if not self._keys:
+            self._size = _size(item)
+        label = item.label if item.vector is None else item.vector
+        whole_label(item.label)
+        self._records.write(key, pack(IRHeader(label, key), bytes(item.encoded)))
+        self._list.write(list_line(key, item.label, item.vector, place))
+        self._keys.append(key)
+        self._labels.append(item.label)
+
+    def _ranges(self, keys: NDArray[np.int64], labels: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """First and behind-last record of each identity, for face2rec; checks the numbers."""
+        order = np.argsort(keys, kind="stable")
+        keys, labels = keys[order], labels[order]
+        twice = np.flatnonzero(keys[1:] == keys[:-1])
+        if len(twice):
+            raise FacekdError(f"two images have the record number {keys[twice[0]]}.")
+        if self._layout == "im2rec":
+            return []
+        if not np.array_equal(keys, np.arange(1, len(keys) + 1)):
+            raise FacekdError("face2rec numbers its images 1 to n; leave the numbers out.")
+        starts = run_starts(labels)
+        if len(starts) != len(np.unique(labels)):
+            raise FacekdError(
+                "face2rec keeps an identity's images together, and here they are apart: sort them "
+                "by label, or write --layout im2rec."
+            )
+        bounds = [*(starts + 1).tolist(), len(keys) + 1]
+        return list(pairwise(bounds))
+
+
+def run_starts(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each run of equal labels begins, int64."""
+    return np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
+
+
+def _bounds(key: int, start: int, end: int) -> bytes:
+    """The payload of a header or range record."""
+    return pack(IRHeader(np.array([start, end], dtype=np.float32), key), b"")
+
+
+def _size(item: Item) -> tuple[int, int]:
+    """The image's height and width; a crop's where it does not decode."""
+    try:
+        height, width = decode_rgb(item.encoded).shape[:2]
+    except FacekdError:
+        return _CROP
+    return height, width

@@ -1,0 +1,39 @@
+"""What the subcommands of `facekd-data` share on the command line."""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facekd.errors import FacekdError
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+else:
+    Commands = object
+
+PATH_HELP = "a .rec file (or the folder of one), a .bin file, a folder of NAME/*.jpg, or tar shards"
+
+
+def add_command(
+    commands: Commands, name: str, what: str, examples: str, more: str = ""
+) -> argparse.ArgumentParser:
+    """A subcommand's parser: one line of what it does, then more, then examples."""
+    return commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}. {more}",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def refuse_existing(paths: Iterable[str | Path | None], force: bool) -> None:
+    """Refuse to overwrite, before the work begins; None is a file that was not asked for.
+
+    Raises:
+        FacekdError: One of them exists, and `force` is not given.
+    """
+    for path in paths:
+        if path is not None and not force and Path(path).exists():
+            raise FacekdError(f"{path} is there already; give another name, or --force.")

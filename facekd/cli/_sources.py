@@ -1,0 +1,67 @@
+"""What a command line evaluates: networks, saved embeddings, saved scores, each with a name."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from facekd.errors import FacekdError
+
+SourceKind = Literal["model", "embeddings", "scores"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one model's numbers come from: its weights, its embeddings or its scores."""
+
+    name: str
+    path: Path
+    kind: SourceKind
+
+
+def read_sources(arguments: argparse.Namespace) -> list[Source]:
+    """All of them; a file without NAME= is called by its stem.
+
+    Raises:
+        FacekdError: There is none or nothing to measure it on, two have one name, or embeddings or
+            scores are not there.
+    """
+    given: tuple[tuple[SourceKind, list[str]], ...] = (
+        ("model", arguments.model),
+        ("embeddings", arguments.embeddings),
+        ("scores", arguments.scores),
+    )
+    sources: list[Source] = []
+    for kind, texts in given:
+        for text in texts:
+            source = _source(kind, text)
+            if any(source.name == other.name for other in sources):
+                raise FacekdError(
+                    f"two models are both named {source.name!r}; give one as "
+                    f"--{kind} NAME={source.path}."
+                )
+            sources.append(source)
+    if not sources:
+        raise FacekdError(
+            "nothing to evaluate; give --bench NAME with --model, --embeddings or --scores FILE, "
+            "or --list."
+        )
+    if arguments.halves and not arguments.embeddings:
+        raise FacekdError("--halves tells what rows of --embeddings are, and there are none.")
+    if not arguments.bench and any(source.kind != "scores" for source in sources):
+        raise FacekdError(
+            "models and embeddings need a bench to be scored on; give --bench NAME, or --list."
+        )
+    return sources
+
+
+def _source(kind: SourceKind, text: str) -> Source:
+    """`NAME=FILE`; what stands before an equals sign is no name where it holds a slash."""
+    name, mark, file = text.partition("=")
+    if not mark or "/" in name or Path(text).exists():
+        name, file = Path(text).stem, text
+    if not name.strip() or not file:
+        raise FacekdError(f"--{kind} {text}: give FILE, or NAME=FILE.")
+    if kind != "model" and not Path(file).is_file():
+        raise FacekdError(f"--{kind} {text}: there is no file {file}.")
+    return Source(name, Path(file), kind)
