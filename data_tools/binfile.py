@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ..errors import FacekdError
 from ..files import atomic_path
+from ..input_file import check_input
 from .images import Encoded
 from .pickle_walk import check_opcodes
 
@@ -50,9 +51,7 @@ def read_bin(path: str | Path, max_bytes: int = 4 << 30, max_images: int = 200_0
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise FacekdError(f"{path} has {size} bytes, more than the {max_bytes} allowed.")
+        check_input(path, max_bytes)
         data = path.read_bytes()
     except OSError as error:
         raise FacekdError(f"cannot read {path}: {error.strerror or error}.") from error

@@ -4,10 +4,16 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import FacekdError, did_you_mean
+from ..input_file import MAX_TABLE, check_input
 
 ANSWERS = {"1": True, "true": True, "0": False, "false": False}
 """How a column `same` says genuine or impostor, in small letters."""
+MAX_LABEL = 255
+"""Characters of a group's, a fold's or a person's name."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,21 @@ class CsvTable:
         at = self.columns.index(name)
         return [row[at] for row in self.rows]
 
+    def labels(self, name: str) -> NDArray[np.str_]:
+        """One column as an array, in which each text takes as much room as the longest.
+
+        Raises:
+            FacekdError: There is none of that name, or a text in it is longer than `MAX_LABEL`.
+        """
+        texts = self.column(name)
+        long = next((row for row, text in enumerate(texts) if len(text) > MAX_LABEL), None)
+        if long is not None:
+            raise FacekdError(
+                f"{self.where(long)}: {name} has {len(texts[long])} characters, at most "
+                f"{MAX_LABEL} are allowed; shorten it."
+            )
+        return np.array(texts, np.str_)
+
     def where(self, row: int) -> str:
         """A row's file and line, for error messages."""
         return f"{self.path}, line {self.lines[row]}"
@@ -55,13 +76,14 @@ def read_csv(path: str | Path, empty: bool = False) -> CsvTable:
         empty: A header line without rows below it will do.
 
     Raises:
-        FacekdError: It cannot be read, is no text, has no rows, names a column twice, or has a row
-            of another length than the header.
+        FacekdError: It cannot be read or is too large, is no text, has no rows, names a column
+            twice, or has a row of another length than the header.
     """
     path = Path(path)
     rows: list[list[str]] = []
     lines: list[int] = []
     try:
+        check_input(path, MAX_TABLE)
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             for row in reader:

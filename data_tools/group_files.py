@@ -69,7 +69,7 @@ def pair_groups(
     table = read_csv(path)
     one, other = np.asarray(left, dtype=np.int64), np.asarray(right, dtype=np.int64)
     by = next((name for name in (key, PAIR) if name in table.columns), None)
-    labels = table.column(column or _label_column(table, by))
+    labels: list[str] = table.labels(column or _label_column(table, by)).tolist()
     if by == key:
         groups = _of_items(table, labels, ids, one, other, key)
     elif by == PAIR:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import FacekdError
 from ..files import write_text
+from ..input_file import MAX_JSON, check_input
 
 _FORMAT = 1
 
@@ -86,6 +87,7 @@ class LabelMap:
     def load(cls, path: str | Path) -> "LabelMap":
         """Read a file that `save` wrote; a FacekdError names the file."""
         try:
+            check_input(path, MAX_JSON)
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise FacekdError(f"cannot read the label map {path}: {error}.") from error

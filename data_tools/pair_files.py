@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FacekdError
+from ..input_file import MAX_TABLE, check_input
 from .csv_table import ANSWERS, CsvTable, read_csv
 from .image_roots import FolderRoot, ImageRoot, open_root
 from .listed_pairs import ListedPair, balanced_file_order_folds, pair_set
@@ -151,7 +152,7 @@ def from_csv(
     )
     if "group" not in table.columns:
         return made
-    return replace(made, groups=np.asarray(table.column("group"), dtype=np.str_))
+    return replace(made, groups=table.labels("group"))
 
 
 def list_pairs(path: str | Path, root: str | Path | None = None) -> list[ListedPair]:
@@ -175,6 +176,7 @@ def list_pairs(path: str | Path, root: str | Path | None = None) -> list[ListedP
 def _lines(path: Path) -> list[tuple[str, str]]:
     """The file's lines that are not empty, each after its place in words."""
     try:
+        check_input(path, MAX_TABLE)
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise FacekdError(f"cannot read {path}: {error.strerror or error}.") from error

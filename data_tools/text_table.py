@@ -9,8 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FacekdError
+from ..input_file import MAX_TABLE, check_input
 
 Columns = Mapping[str, type[np.number[Any]] | type[str]]
+
+MAX_TEXT = 1024
+"""Characters of a field."""
 
 
 def read_table(path: Path, columns: Columns, *, header: bool = False) -> dict[str, NDArray[Any]]:
@@ -26,7 +30,8 @@ def read_table(path: Path, columns: Columns, *, header: bool = False) -> dict[st
         One array a column; strings as numpy's of fixed width. A float may be "nan".
 
     Raises:
-        FacekdError: No such file, no records, no header line, or a line that is not so.
+        FacekdError: No such file, one too large, no records, no header line, or a line that is
+            not so.
     """
     _check_start(path, columns, header)
     # the first separator is twice as fast as the second
@@ -64,14 +69,22 @@ def _parse(path: Path, columns: Columns, separator: str, header: bool) -> dict[s
     if not isinstance(frame.index, pd.RangeIndex):
         raise ValueError("lines of more fields than columns")
     return {
-        name: np.array(frame[name].to_list(), np.str_) if kind is str else frame[name].to_numpy()
+        name: _texts(frame[name].to_list()) if kind is str else frame[name].to_numpy()
         for name, kind in columns.items()
     }
+
+
+def _texts(texts: list[str]) -> NDArray[np.str_]:
+    """As an array, in which each text takes as much room as the longest."""
+    if max(map(len, texts), default=0) > MAX_TEXT:
+        raise ValueError("a text that is too long")
+    return np.array(texts, np.str_)
 
 
 def _check_start(path: Path, columns: Columns, header: bool) -> None:
     """Raise unless the file is there, holds anything, and starts with a header if it has one."""
     try:
+        check_input(path, MAX_TABLE)
         with path.open("rb") as file:
             first = file.readline()
     except OSError as error:
@@ -103,6 +116,8 @@ def _fault(fields: list[str], columns: Columns, header: bool) -> str:
         return f"{len(fields)} fields"
     for field, (name, kind) in zip(fields, columns.items(), strict=False):
         if kind is str:
+            if len(field) > MAX_TEXT:
+                return f"{name} has {len(field)} characters, at most {MAX_TEXT} are allowed"
             continue
         try:
             value = float(field)

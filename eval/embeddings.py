@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FacekdError
+from ..input_file import MAX_JSON, check_input
 from ..npy_file import map_npy
 
 FORMAT = 1  # of the description beside a saved file
@@ -187,6 +188,7 @@ def _read_description(path: Path, array: Array) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
+        check_input(path, MAX_JSON)
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise FacekdError(f"{path} cannot be read as JSON: {error}.") from error

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ..data_tools.safe_paths import inside
 from ..errors import FacekdError
+from ..input_file import MAX_JSON, check_input
 from .bootstrap import SubjectBootstrap
 from .groups import GroupRate, GroupReport
 from .identification import GallerySearch, Identification, OpenSetPoint, RankRate
@@ -55,6 +57,7 @@ def read_report(folder: str | Path) -> Evaluation:
 
 def _read_json(path: Path) -> Plain:
     try:
+        check_input(path, MAX_JSON)
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -83,7 +86,7 @@ def _from_format_1(values: Plain) -> Plain:
 def _bench(values: Plain, folder: Path, protocol: Any) -> BenchResult:
     saved = None
     if values["scores"] is not None:
-        saved = read_scores_file(folder / values["scores"], values["folds"] or 0)
+        saved = read_scores_file(_inside(folder, values["scores"]), values["folds"] or 0)
         names = tuple(model["name"] for model in values["models"])
         if saved.models != names:
             raise FacekdError(
@@ -109,6 +112,14 @@ def _bench(values: Plain, folder: Path, protocol: Any) -> BenchResult:
         not_found=values["not_found"],
         folds=values["folds"],
     )
+
+
+def _inside(folder: Path, scores: Any) -> Path:
+    """The file of a bench's scores, which may lie in the report's folder alone."""
+    try:
+        return inside(folder, str(scores))
+    except FacekdError as error:
+        raise FacekdError(f"{folder / 'results.json'}: {error}") from None
 
 
 def _verification(values: Plain, saved: SavedScores, number: int, protocol: Any) -> Verification:

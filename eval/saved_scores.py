@@ -14,11 +14,8 @@ Format 1 had format, models, scores and same; its folds are consecutive.
 """
 
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -26,6 +23,7 @@ import numpy as np
 from ..data_tools.pairs import file_order_folds
 from ..errors import FacekdError
 from ..files import atomic_path
+from ..npy_file import read_npz
 from .results import BenchResult, Evaluation
 from .scores import Array, SortedScores
 from .trials import Trials
@@ -34,11 +32,7 @@ from .verification import Verification
 FORMAT = 2
 FORMATS = (1, 2)
 
-_DAMAGE = (
-    *(OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error),
-    *(SyntaxError, TokenError, OverflowError, MemoryError, RuntimeError),
-)
-"""What numpy and zipfile raise over a damaged archive."""
+_LONGEST_NAME = 4096  # bytes of a group's: each pair takes as many
 
 
 @dataclass(frozen=True)
@@ -104,8 +98,7 @@ def read_scores_file(path: Path, folds: int) -> SavedScores:
         FacekdError: No such file, or not one that facekd-eval wrote.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_npz(path)
         number = int(arrays["format"])
         if number not in FORMATS:
             raise FacekdError(
@@ -115,7 +108,7 @@ def read_scores_file(path: Path, folds: int) -> SavedScores:
         if number == 1:
             arrays["folds"] = file_order_folds(len(arrays["same"]), folds)
         return _from_arrays(arrays)
-    except _DAMAGE as error:
+    except (OSError, ValueError, TypeError, LookupError) as error:
         raise FacekdError(
             f"cannot read the scores in {path} ({error!r}); evaluate again."
         ) from error
@@ -158,7 +151,11 @@ def _from_arrays(arrays: dict[str, Any]) -> SavedScores:
             for i in range(len(models))
         )
         return SavedScores(models, (), None, tuple(ranked))
-    groups = arrays["group_names"][arrays["group"]] if "group" in arrays else None
+    groups = None
+    if "group" in arrays:
+        if arrays["group_names"].dtype.itemsize > _LONGEST_NAME:
+            raise ValueError("the name of a group is too long")
+        groups = arrays["group_names"][arrays["group"]]
     trials = Trials(
         same=arrays["same"],
         folds=arrays.get("folds"),

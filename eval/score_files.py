@@ -87,7 +87,7 @@ def read_scored_pairs(path: str | Path) -> tuple[Array, Trials]:
     trials = Trials(
         same=same,
         folds=_folds(table) if "fold" in table.columns else None,
-        groups=np.array(table.column("group"), np.str_) if "group" in table.columns else None,
+        groups=table.labels("group") if "group" in table.columns else None,
         subjects=subjects,
         subjects_from=_NOBODY
         if subjects is None
@@ -176,4 +176,4 @@ def _names(table: CsvTable, name: str) -> NDArray[np.str_]:
     texts = table.column(name)
     if "" in texts:
         raise FacekdError(f"{table.where(texts.index(''))}: {name} is empty; give every pair one.")
-    return np.array(texts, np.str_)
+    return table.labels(name)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FacekdError
+from ..input_file import MAX_JSON, check_input
 from .intervals import Interval, clopper_pearson
 from .scores import SortedScores
 
@@ -127,6 +128,7 @@ def apply_thresholds(
 def _read_benches(path: Path) -> list[dict[str, Any]]:
     """The benches of a results.json, after checking that it is one."""
     try:
+        check_input(path, MAX_JSON)
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from facekd.errors import FacekdError
+from facekd.input_file import MAX_RECIPE, check_input
 
 KeyPath = tuple[str | int, ...]
 
@@ -135,9 +136,16 @@ def read_document(path: Path) -> Document:
         FacekdError: The file cannot be read, or is not the plain YAML described above.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FacekdError(f"cannot read the recipe {path}: {error}.") from error
+        check_input(path, MAX_RECIPE)
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise FacekdError(f"cannot read the recipe {path}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise FacekdError(
+            f"{path} line {line} is no UTF-8 text (byte {error.object[error.start]:#04x}); save "
+            "the recipe as UTF-8."
+        ) from error
     return Document(text, path.name)
 
 

@@ -8,6 +8,7 @@ from facekd.cli._data_choose import KINDS, SET_HELP
 from facekd.cli._data_common import Commands, add_command, refuse_existing
 from facekd.cli._values import count, positive
 from facekd.errors import FacekdError
+from facekd.input_file import MAX_TABLE, check_input
 
 if TYPE_CHECKING:
     from facekd.data_tools.labelled import LabelledImages
@@ -89,6 +90,7 @@ def _listed(source: "LabelledImages", path: Path) -> list[int]:
         wanted = [(name, table.where(row)) for row, name in enumerate(table.column("identity"))]
     else:
         try:
+            check_input(path, MAX_TABLE)
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error

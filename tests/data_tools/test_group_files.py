@@ -62,6 +62,7 @@ def test_templates_are_labelled_like_images(tmp_path):
         ("image,age a.jpg,x a.jpg,y", None, r"line 3: a.jpg is labelled 'y' here and 'x' before"),
         ("age x y", None, r"has 2 rows for 4 pairs, and no column 'image' or 'pair'.*: age"),
         ("pair,age 0,x 1,x 4,x 2,y", None, "labels 3 of the 4 pairs in use: '3' is missing; it do"),
+        (f"pair,age 0,x 1,{'x' * 256}", None, "line 3: age has 256 characters, at most 255"),
         ("image,age a.jpg,x b.jpg,y c.jpg,z d.jpg,w", None, "no pair is in a group"),
     ],
 )

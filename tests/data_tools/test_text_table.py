@@ -68,6 +68,7 @@ def test_names_stay_as_they_are(tmp_path, name):
         ("a 2147483648 2\n", "line 1: number is '2147483648', not a whole number of 32 bits"),
         ("a 1 2\nb 1.5 x\n", "line 2: number is '1.5'"),
         ("a 1 2\nb 1 x\n", "line 2: score is 'x'"),
+        (f"a 1 2\n{'b' * 1025} 1 2\n", "line 2: name has 1025 characters, at most 1024"),
         ("", "is empty; expected lines of 'name number score'"),
     ],
 )

@@ -166,6 +166,8 @@ def test_models_of_another_run_are_noticed(saved):
         (lambda v: v["benches"][1]["models"][0]["identification"].pop("galleries"), "is not as"),
         (lambda v: v["benches"][0].update(scores="scores/gone.npz"), "cannot read the scores in"),
         (lambda v: v["benches"][0].update(scores="results.json"), "cannot read the scores in"),
+        (lambda v: v["benches"][0].update(scores="/etc/passwd"), "json: the path .* is absolute"),
+        (lambda v: v["benches"][0].update(scores="../a.npz"), r"leads out of its folder \(\.\.\)"),
     ],
 )
 def test_broken_reports_are_told(saved, change, words):

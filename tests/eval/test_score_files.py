@@ -52,6 +52,8 @@ def test_what_a_csv_does_not_hold_is_not_there(tmp_path):
         ("score,same\n1,1\n0,1\n", r"s\.csv: none of its 2 pairs is impostor"),
         ("score,same\n1,0\n0,0\n", r"s\.csv: none of its 2 pairs is genuine"),
         ("score,same,fold\n1,1,0\n0,0,\n", "line 3: fold is empty"),
+        (f"score,same,fold\n1,1,0\n0,0,{'1' * 256}\n", "line 3: fold has 256 characters"),
+        (f"score,same,group\n1,1,{'a' * 256}\n0,0,\n", "line 2: group has 256 characters"),
         ("score,same,fold\n1,1,7\n0,0,7\n", "every pair is in fold 7"),
         ("score,same,subject_b\n1,1,p\n0,0,p\n", "has the column subject_b only"),
         ("score,same,subject_a,subject_b\n1,1,p,p\n0,0,p,\n", "line 3: subject_b is empty"),
