@@ -271,6 +271,9 @@ class _Source:
         names = [f"p{i}/p{i}_{j:04d}.jpg" for i in range(3) for j in (1, 2)]
         return names, ["p0", "p1", "p2"]
 
+    def called_skipped(self) -> list[str]:
+        return []
+
 
 def read_lists(folder: Path) -> None:
     told = None

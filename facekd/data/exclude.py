@@ -18,8 +18,8 @@ def excluded(source: Source, path: Path) -> NDArray[np.bool_]:
 
     The list is a CSV with the columns `image` or `identity` or both, called as `source.called`
     says; `facekd-data overlap --drop` and `facekd-data clean` write such lists. A row that names an
-    image means that image; one that names an identity alone means all of its images. Other columns
-    are not read.
+    image means that image; one that names an identity alone means all of its images. A damaged
+    record that the source has skipped may be named, too. Other columns are not read.
 
     Returns:
         bool (n,), True for an image that is left out.
@@ -31,7 +31,9 @@ def excluded(source: Source, path: Path) -> NDArray[np.bool_]:
         table = read_csv(path, empty=True)
         images, people = _named(table)
         ids, names = source.called() if images or people else ((), ())
-        chosen = _find_images(table, images, ids) if images else np.zeros(len(source.labels), bool)
+        chosen = np.zeros(len(source.labels), bool)
+        if images:
+            chosen = _find_images(table, images, ids, source.called_skipped())
         if people:
             chosen |= np.isin(source.labels, _find_people(table, people, names))
     except FacekdError as error:
@@ -59,9 +61,12 @@ def _named(table: CsvTable) -> tuple[dict[str, int], dict[str, int]]:
     return images, people
 
 
-def _find_images(table: CsvTable, wanted: dict[str, int], ids: Sequence[str]) -> NDArray[np.bool_]:
+def _find_images(
+    table: CsvTable, wanted: dict[str, int], ids: Sequence[str], skipped: Sequence[str]
+) -> NDArray[np.bool_]:
     found = np.zeros(len(ids), bool)
-    unknown = dict(wanted)
+    left_out = set(skipped)
+    unknown = {name: row for name, row in wanted.items() if name not in left_out}
     for i, name in enumerate(ids):
         if name in wanted:
             found[i] = True

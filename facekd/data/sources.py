@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from facekd.data_tools.facerec import FaceRecords
 from facekd.data_tools.file_images import FileImages
 from facekd.data_tools.labelled import LabelledImages, OnBad, RecordImages, open_labelled
+from facekd.data_tools.lst import read_list
 from facekd.data_tools.synthetic import SyntheticFaces
 from facekd.data_tools.tar_shards import find_shards
 from facekd.errors import FacekdError
@@ -52,6 +53,10 @@ class Source(Protocol):
         """
         ...
 
+    def called_skipped(self) -> Sequence[str]:
+        """What lists call the images that `skipped` tells of; errors as `called`."""
+        ...
+
 
 class RecSource:
     """A `.rec` file; identities are named by their label."""
@@ -77,11 +82,30 @@ class RecSource:
         found = open_labelled(self.records.path, self._on_bad_record)
         return found.ids, _identity_names(found)
 
+    def called_skipped(self) -> Sequence[str]:
+        """See `Source.called_skipped`."""
+        before = f"{self.records.path.name} record "  # as `FaceRecords.where` begins
+        keys = [int(told.removeprefix(before).partition(" ")[0]) for told in self.skipped]
+        beside = self.records.path.with_suffix(".lst")
+        if not keys or not beside.is_file():
+            return [str(key) for key in keys]
+        listed = read_list(beside)
+        places = dict(zip(listed.keys.tolist(), listed.places, strict=True))
+        return [places[key] for key in keys if key in places]
 
-class NamedSource:
-    """An image folder or tar shards; identities have their own names."""
+
+class _Complete:
+    """A source of which nothing is ever left out on opening."""
 
     skipped: tuple[str, ...] = ()
+
+    def called_skipped(self) -> Sequence[str]:
+        """See `Source.called_skipped`."""
+        return ()
+
+
+class NamedSource(_Complete):
+    """An image folder or tar shards; identities have their own names."""
 
     def __init__(self, path: Path) -> None:
         found = open_labelled(path)
@@ -110,10 +134,8 @@ def _identity_names(found: LabelledImages) -> tuple[str, ...]:
     return tuple(str(label) if found.names is None else found.names[label] for label in labels)
 
 
-class SyntheticSource:
+class SyntheticSource(_Complete):
     """Drawn faces; the seed names them."""
-
-    skipped: tuple[str, ...] = ()
 
     def __init__(self, identities: int, images_per_identity: int, size: int, seed: int) -> None:
         self.faces = SyntheticFaces(identities, images_per_identity, size, seed, split="train")

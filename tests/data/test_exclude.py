@@ -114,6 +114,23 @@ def test_the_fingerprint_follows_the_list_and_not_its_name(rec, tmp_path):
     assert load(rec, ["image", "3", "3"]).fingerprint == some
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_damaged_record_that_is_skipped_may_be_named(rec, listed):
+    if listed:
+        lines = [f"{key}\t{label}\tp{label}/{key}.jpg\n" for key, label in RECORDS.items()]
+        rec.with_suffix(".lst").write_text("".join(lines))
+    index = dict(line.split("\t") for line in rec.with_suffix(".idx").read_text().splitlines())
+    content = bytearray(rec.read_bytes())
+    content[int(index["21"])] ^= 0xFF
+    rec.write_bytes(content)
+    bad, good, gone = ("p5/21.jpg", "p7/4.jpg", "p5/24.jpg") if listed else ("21", "4", "24")
+    skip = {"on_bad_record": "skip", "max_bad": 0.5}
+    faces = load(rec, ["image", bad, good], **skip)
+    assert faces.index.tolist() == [3, 9, 10, 12, 20, 22, 23, 30]
+    with pytest.raises(FacekdError, match=rf"line 3: the data have no image '{gone}' \(1 of the 2"):
+        load(rec, ["image", bad, gone], **skip)
+
+
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
