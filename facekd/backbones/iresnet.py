@@ -92,6 +92,10 @@ class IResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0, 0.1)
 
+    def stage_ends(self) -> tuple[nn.Module, nn.Module, nn.Module, nn.Module]:
+        """See `facekd.backbones.taps.Staged`."""
+        return self.layer1, self.layer2, self.layer3, self.layer4
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalised float32 (n, 3, s, s) -> (n, embedding_dim); the tail is always float32."""
         x = self.prelu(self.bn1(self.conv1(x)))

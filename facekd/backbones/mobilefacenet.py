@@ -182,6 +182,10 @@ class MobileFaceNet(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def stage_ends(self) -> tuple[nn.Module, nn.Module, nn.Module, nn.Module]:
+        """See `facekd.backbones.taps.Staged`."""
+        return self.layers[1], self.layers[3], self.layers[5], self.layers[7]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalised float32 (n, 3, s, s) -> (n, embedding_dim); the tail is always float32."""
         for layer in self.layers:

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facekd.distill.settings import Positive
-from facekd.distill.term import TERMS, Form, Side, Step, Term
+from facekd.distill.term import TERMS, Form, Need, Side, Step, Term
 from facekd.errors import FacekdError
 
 
@@ -46,7 +46,9 @@ class KD(Term):
         self.temperature = temperature
         self.scale = 64.0 if scale is None else scale
         self.linear = logits == "linear"
-        self.needs = frozenset({"teacher_embeddings", "teacher_head", f"{head}_head"})
+        needs: set[Need] = {"teacher_embeddings", "teacher_head"}
+        needs |= {"student_head"} if head == "student" else {"projector"}
+        self.needs = frozenset(needs)
 
     def forward(self, step: Step) -> Tensor:
         """Mean over the batch: a scalar."""

@@ -25,7 +25,7 @@ class L2E(Term):
     """
 
     paper = "L2E / KDE as in HeadSharingKD, arXiv 2201.06945"
-    needs = frozenset({"teacher_embeddings"})
+    needs = frozenset({"teacher_embeddings", "projector"})
 
     def __init__(self, reduction: Literal["mean", "sum"] = "mean", normalize: bool = True) -> None:
         super().__init__()

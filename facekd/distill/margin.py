@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facekd.distill.settings import Angle, NotNegative, Positive
-from facekd.distill.term import TERMS, Side, Step, Term
+from facekd.distill.term import TERMS, Need, Side, Step, Term
 from facekd.errors import FacekdError
 from facekd.heads.margins import MARGINS
 
@@ -60,7 +60,8 @@ class Margin(Term):
         self.head: Side = head
         self.margin = margin
         self.linear = margin == "softmax"
-        self.needs = frozenset({"labels", f"{head}_head"})
+        on_teacher: frozenset[Need] = frozenset({"labels", "teacher_head", "projector"})
+        self.needs = frozenset({"labels", "student_head"}) if head == "student" else on_teacher
         given: dict[str, Any] = {
             "m": m, "m1": m1, "m2": m2, "m3": m3,
             "scale": scale, "straight_through": straight_through,

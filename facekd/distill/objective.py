@@ -1,9 +1,11 @@
 """A stage's loss: the weighted sum of its terms, always in float32."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-from facekd.distill.term import BuiltTerm, Step
+from facekd.distill.term import BuiltTerm, Need, Step
 from facekd.errors import FacekdError
 from facekd.heads.classifier import Classifier
 
@@ -56,7 +58,8 @@ class Objective(nn.Module):
         super().__init__()
         self.terms = nn.ModuleDict({name: term for name, _, term in terms})
         self.weights = {name: weight for name, weight, _ in terms}
-        self.needs: frozenset[str] = frozenset().union(*(term.needs for _, _, term in terms))
+        self.needs: frozenset[Need] = frozenset().union(*(term.needs for _, _, term in terms))
+        self.maps: frozenset[int] = frozenset().union(*(term.maps for _, _, term in terms))
         self.student_head = student_head
         self.teacher_head = None if teacher_head is None else teacher_head.freeze()
         self.projector = projector
@@ -66,16 +69,23 @@ class Objective(nn.Module):
         self,
         embeddings: Tensor,
         labels: Tensor,
-        index: Tensor,
+        position: Tensor,
         teacher_embeddings: Tensor | None = None,
+        *,
+        student_maps: Mapping[int, Tensor] | None = None,
+        teacher_maps: Mapping[int, Tensor] | None = None,
+        epoch: float = 0.0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one batch.
 
         Args:
             embeddings: (B, d_s) floating point, the student's, not normalised.
             labels: (B,) int64; -1 where the identity is unknown.
-            index: (B,) int64, stable sample index.
+            position: (B,) int64, where each image stands in the stage's data.
             teacher_embeddings: (B, d_t) floating point, or None.
+            student_maps: Stage -> (B, c, h, w) floating point, for terms that read feature maps.
+            teacher_maps: The same of the teacher.
+            epoch: Epochs done before this step, for terms that change with time.
 
         Returns:
             The total, a scalar with gradient; and each term's value before its weight, detached.
@@ -87,13 +97,16 @@ class Objective(nn.Module):
             step = Step(
                 embeddings=_wide(embeddings),
                 labels=labels,
-                index=index,
+                position=position,
                 teacher_embeddings=(
                     None if teacher_embeddings is None else _wide(teacher_embeddings.detach())
                 ),
                 student_head=self.student_head,
                 teacher_head=self.teacher_head,
                 projector=self.projector,
+                student_maps={k: _wide(v) for k, v in (student_maps or {}).items()},
+                teacher_maps={k: _wide(v.detach()) for k, v in (teacher_maps or {}).items()},
+                epoch=epoch,
             )
             values = {name: term(step) for name, term in self.terms.items()}
             total = sum(
@@ -106,7 +119,7 @@ class Objective(nn.Module):
         student, teacher = self.student_head, self.teacher_head
         for name, _, term in terms:
             for need, remedy in _REMEDIES.items():
-                if need in term.needs and getattr(self, need) is None:
+                if need in set(term.needs) and getattr(self, need) is None:
                     raise FacekdError(
                         f"term {name!r} needs the {need.replace('_', ' ')}, "
                         f"and this stage has none; {remedy}."
@@ -118,7 +131,8 @@ class Objective(nn.Module):
                 f"the student's head has {student.num_classes} classes and the teacher's "
                 f"{teacher.num_classes}; both must belong to the same label map."
             )
-        if self.projector is None and student.embedding_dim != teacher.embedding_dim:
+        same_width = student.embedding_dim == teacher.embedding_dim
+        if "projector" in self.needs and self.projector is None and not same_width:
             raise FacekdError(
                 f"the student's embeddings are {student.embedding_dim} wide and the teacher's head "
                 f"reads {teacher.embedding_dim}; put a projector between them or make the widths "

@@ -1,7 +1,7 @@
 """What a loss is made of: the step's data, the term that reads it, and terms from a recipe."""
 
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +14,37 @@ from facekd.registry import Registry
 
 Side = Literal["student", "teacher"]
 Form = Literal["cosine", "linear"]
+Need = Literal[
+    "labels",
+    "several images of an identity",
+    "position",
+    "student_head",
+    "teacher_head",
+    "teacher_embeddings",
+    "projector",
+    "feature_maps",
+]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is known of a stage before its first step: terms with weights or memories read it.
+
+    Attributes:
+        num_images: Images in the stage's data; `Step.position` is below it.
+        num_classes: Identities.
+        student_dim: Width d_s of the student's embeddings.
+        teacher_dim: Width d_t of the teacher's; None without a teacher.
+        student_channels: Channels of the student's feature maps by stage, 1 to 4.
+        teacher_channels: Channels of the teacher's, where it is a network whose maps can be read.
+    """
+
+    num_images: int
+    num_classes: int
+    student_dim: int
+    teacher_dim: int | None = None
+    student_channels: Mapping[int, int] = field(default_factory=dict)
+    teacher_channels: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -23,20 +54,26 @@ class Step:
     Attributes:
         embeddings: (B, d_s) float32, the student's, with gradient.
         labels: (B,) int64; -1 where the identity is unknown.
-        index: (B,) int64, stable sample index in the source.
+        position: (B,) int64, where each image stands in the stage's data, below num_images.
         teacher_embeddings: (B, d_t) float32 without gradient, or None.
         student_head: The student's classifier, or None.
         teacher_head: The teacher's frozen classifier, or None.
         projector: d_s -> d_t, where the widths differ.
+        student_maps: Stage 1 to 4 -> (B, c, h, w) float32, the student's, with gradient.
+        teacher_maps: The same of the teacher, without gradient.
+        epoch: Epochs done before this step, a fraction.
     """
 
     embeddings: Tensor
     labels: Tensor
-    index: Tensor
+    position: Tensor
     teacher_embeddings: Tensor | None = None
     student_head: Classifier | None = None
     teacher_head: Classifier | None = None
     projector: nn.Module | None = None
+    student_maps: Mapping[int, Tensor] = field(default_factory=dict)
+    teacher_maps: Mapping[int, Tensor] = field(default_factory=dict)
+    epoch: float = 0.0
     _made: dict[Hashable, Tensor] = field(default_factory=dict, repr=False)
 
     def once(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
@@ -109,18 +146,29 @@ class Term(nn.Module):
     """One summand of a loss. A new method is one subclass in one file, registered in `TERMS`.
 
     `__init__` takes keyword settings that all have defaults; their type hints are checked when a
-    recipe is read. Parameters join the optimizer, buffers the checkpoint.
+    recipe is read. Parameters join the optimizer, buffers the checkpoint; those whose shape depends
+    on the stage are made in `build`.
 
     Attributes:
         paper: Where the method comes from.
-        needs: What the trainer must provide, among "labels", "index", "student_head",
-            "teacher_head", "teacher_embeddings"; set by `__init__` where it depends on settings.
+        ranks: What is shared between processes that train together, in one sentence.
+        needs: What the trainer must provide; set by `__init__` where it depends on settings.
+        maps: The stages (1 to 4) whose feature maps it reads, with the need "feature_maps".
         linear: Whether it reads linear logits, for which a student's head wants a bias.
     """
 
     paper: ClassVar[str] = ""
-    needs: frozenset[str] = frozenset()
+    ranks: ClassVar[str] = "each process computes it on its own batch; the gradients are averaged"
+    needs: frozenset[Need] = frozenset()
+    maps: frozenset[int] = frozenset()
     linear: bool = False
+
+    def build(self, sizes: Sizes) -> None:
+        """Make the parameters and buffers whose shapes depend on the stage; called once.
+
+        Raises:
+            FacekdError: The term cannot work with such sizes.
+        """
 
     def forward(self, step: Step) -> Tensor:
         """The term's value on one batch: a scalar with gradient."""
@@ -137,12 +185,13 @@ TERMS: Registry[type[Term]] = Registry("term")
 BuiltTerm = tuple[str, float, Term]
 
 
-def build_terms(specs: list[dict[str, Any]]) -> list[BuiltTerm]:
+def build_terms(specs: list[dict[str, Any]], sizes: Sizes | None = None) -> list[BuiltTerm]:
     """Build the terms that a recipe lists.
 
     Args:
         specs: Each {"term": registered name, "weight": >= 0 (default 1), "name": optional,
             **settings}. A weight of zero computes and reports the term without training on it.
+        sizes: The stage's, for terms that are to train; None is enough to look at their needs.
 
     Returns:
         (name, weight, term) in the order given. The default name is the term's own, with
@@ -161,6 +210,9 @@ def build_terms(specs: list[dict[str, Any]]) -> list[BuiltTerm]:
                 f"the loss has {names.count(name)} terms named {name!r}; "
                 "give each a `name:` of its own."
             )
+    if sizes is not None:
+        for _, _, term in built:
+            term.build(sizes)
     return built
 
 

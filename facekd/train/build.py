@@ -2,12 +2,15 @@
 
 import torch
 
+from facekd.backbones.taps import stage_channels
 from facekd.data.loader import BadRecords
 from facekd.distill.objective import Objective, Projector
+from facekd.distill.term import Sizes
 from facekd.embedder import Embedder
 from facekd.errors import FacekdError
 from facekd.fingerprint import file_fingerprint
 from facekd.heads.classifier import Classifier
+from facekd.model import FaceModel
 from facekd.recipe import Stage
 from facekd.teacher.cache import EmbeddingCache, open_cache
 from facekd.teacher.centres import class_centres
@@ -49,7 +52,7 @@ def build_teacher(
     if settings is None or not plan.needs & TEACHER_NEEDS:
         return None, None, None
     teacher = cache = head = None
-    if plan.uses_cache or "teacher_embeddings" in plan.needs:
+    if plan.uses_cache or plan.needs & {"teacher_embeddings", "feature_maps"}:
         teacher = open_teacher(settings, plan.folder, str(device))
     if plan.uses_cache and teacher is not None:
         weights = file_fingerprint(locate(settings.model, plan.folder))
@@ -64,13 +67,37 @@ def build_teacher(
             )
         elif cache is not None:
             head = class_centres(cache, plan.faces)
-    every_step = settings.cache == "never" and "teacher_embeddings" in plan.needs
-    return (teacher if every_step else None), (None if every_step else cache), head
+    if "feature_maps" in plan.needs:
+        _stages_of(teacher)
+    if plan.reads_cache:
+        return None, cache, head
+    every_step = plan.needs & {"teacher_embeddings", "feature_maps"}
+    return (teacher if every_step else None), None, head
+
+
+def _stages_of(teacher: Embedder | None) -> dict[int, int]:
+    """Channels of the teacher's feature maps by stage.
+
+    Raises:
+        FacekdError: They cannot be read.
+    """
+    found = (
+        stage_channels(teacher.backbone, teacher.preprocess.input_size)
+        if isinstance(teacher, FaceModel)
+        else {}
+    )
+    if not found:
+        raise FacekdError(
+            "the loss reads the teacher's feature maps, and this teacher shows only its "
+            "embeddings; use a .pt, .params or .safetensors file of a network that facekd knows."
+        )
+    return found
 
 
 def build_training(
     plan: StagePlan,
     device: torch.device,
+    teacher: Embedder | None,
     teacher_head: Classifier | None,
     precision: str | None,
 ) -> Training:
@@ -79,6 +106,7 @@ def build_training(
     Args:
         plan: The stage.
         device: Where it trains.
+        teacher: The network that is asked at every step, or None.
         teacher_head: The teacher's classifier, where the loss needs one.
         precision: What an earlier sitting settled on; None settles it now.
     """
@@ -89,7 +117,16 @@ def build_training(
     projector = None
     if plan.needs_projector and plan.teacher_dim is not None:
         projector = Projector(plan.embedding_dim, plan.teacher_dim)
-    terms = plan.terms()
+    maps = "feature_maps" in plan.needs
+    sizes = Sizes(
+        num_images=len(plan.faces),
+        num_classes=plan.faces.num_classes,
+        student_dim=plan.embedding_dim,
+        teacher_dim=plan.teacher_dim,
+        student_channels=stage_channels(model.backbone, plan.input_size) if maps else {},
+        teacher_channels=_stages_of(teacher) if maps else {},
+    )
+    terms = plan.terms(sizes)
     objective = Objective(terms, _student_head(plan), teacher_head, projector).to(device)
     optimizer, parameters = make_optimizer((model, objective), plan.stage.optimizer)
     if precision is None:

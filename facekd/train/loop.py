@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from facekd.backbones.taps import tapped
 from facekd.data.loader import BadRecords, Batch, Batches, make_loader
 from facekd.embedder import Embedder
 from facekd.errors import FacekdError
+from facekd.model import FaceModel
 from facekd.teacher.cache import EmbeddingCache
 from facekd.train.checkpoint import Training
 from facekd.train.log import Log
@@ -119,15 +121,27 @@ def _forward(run: Training, around: Around, batch: Batch) -> tuple[Tensor, dict[
     images = batch.images.to(device, non_blocking=True)
     if not around.plan.stage.channels_last:
         images = images.contiguous()
-    teacher_embeddings = None
-    if around.cache is not None and "teacher_embeddings" in around.plan.needs:
+    teacher_embeddings, teacher_maps = None, dict[int, Tensor]()
+    if around.cache is not None:
         teacher_embeddings = around.cache.lookup(batch.position, batch.flipped).to(device)
+    elif isinstance(around.teacher, FaceModel):
+        with tapped(around.teacher.backbone, run.objective.maps) as teacher_maps:
+            teacher_embeddings = around.teacher.embed(images)
     elif around.teacher is not None:
         teacher_embeddings = around.teacher.embed(images)
-    with autocast(run.precision, device):
+    with (
+        autocast(run.precision, device),
+        tapped(run.model.backbone, run.objective.maps) as student_maps,
+    ):
         embeddings = run.model(images)
     return run.objective(  # type: ignore[no-any-return]
-        embeddings.float(), batch.labels.to(device), batch.index.to(device), teacher_embeddings
+        embeddings.float(),
+        batch.labels.to(device),
+        batch.position.to(device),
+        teacher_embeddings,
+        student_maps=student_maps,
+        teacher_maps=teacher_maps,
+        epoch=run.step / around.plan.steps_per_epoch,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from facekd.backbones import count
 from facekd.data.faces import FaceSet, load_faces
 from facekd.distill.presets import expand
-from facekd.distill.term import BuiltTerm, build_terms
+from facekd.distill.term import BuiltTerm, Need, Sizes, build_terms
 from facekd.errors import FacekdError
 from facekd.recipe import Data, Recipe, Stage
 from facekd.train.sources import (
@@ -23,7 +23,7 @@ from facekd.train.sources import (
     open_teacher,
 )
 
-TEACHER_NEEDS = frozenset({"teacher_head", "teacher_embeddings"})
+TEACHER_NEEDS: frozenset[Need] = frozenset({"teacher_head", "teacher_embeddings", "feature_maps"})
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class StagePlan:
     faces: FaceSet
     holdout: FaceSet | None
     specs: list[dict[str, Any]]
-    needs: frozenset[str]
+    needs: frozenset[Need]
     backbone: str
     embedding_dim: int
     input_size: int
@@ -78,11 +78,7 @@ class StagePlan:
     @property
     def needs_projector(self) -> bool:
         """Whether student embeddings must be brought to the teacher's width."""
-        return (
-            bool(self.needs & TEACHER_NEEDS)
-            and self.teacher_dim is not None
-            and self.teacher_dim != self.embedding_dim
-        )
+        return "projector" in self.needs and self.teacher_dim not in (None, self.embedding_dim)
 
     @property
     def leaves_head(self) -> bool:
@@ -98,11 +94,19 @@ class StagePlan:
         if teacher is None or not self.needs & TEACHER_NEEDS:
             return False
         rebuilt = "teacher_head" in self.needs and find_head(teacher, self.folder) is None
-        return rebuilt or ("teacher_embeddings" in self.needs and teacher.cache == "auto")
+        return rebuilt or self.reads_cache
 
-    def terms(self) -> list[BuiltTerm]:
-        """Fresh terms of the loss."""
-        return build_terms(self.specs)
+    @property
+    def reads_cache(self) -> bool:
+        """Whether each step takes the teacher's embeddings from the cache, not from the teacher."""
+        teacher = self.stage.teacher
+        if teacher is None or "teacher_embeddings" not in self.needs:
+            return False
+        return teacher.cache == "auto" and "feature_maps" not in self.needs
+
+    def terms(self, sizes: Sizes | None = None) -> list[BuiltTerm]:
+        """Fresh terms of the loss; with the stage's sizes, ready to train."""
+        return build_terms(self.specs, sizes)
 
 
 def plan_recipe(recipe: Recipe) -> list[StagePlan]:
@@ -132,7 +136,7 @@ def _plan_stage(
 ) -> StagePlan:
     folder = Path(recipe.output)
     specs = expand(stage.loss)
-    needs: frozenset[str] = frozenset().union(*(t.needs for _, _, t in build_terms(specs)))
+    needs: frozenset[Need] = frozenset().union(*(t.needs for _, _, t in build_terms(specs)))
     model = initial_model(stage, folder, recipe.stages)
     size = model.preprocess.input_size
     data = stage.data or recipe.data
@@ -210,6 +214,11 @@ def _check_teacher(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
         raise FacekdError(
             "it names a teacher, but its loss asks nothing of one; choose a loss that does, such "
             "as th_kd or l2e, or leave the teacher out."
+        )
+    if "feature_maps" in plan.needs and teacher.model.lower().endswith(".onnx"):
+        raise FacekdError(
+            "its loss reads the teacher's feature maps, and an .onnx file shows only embeddings; "
+            "use a .pt or .params file, or a loss without feature maps."
         )
     if "teacher_head" not in plan.needs:
         return

@@ -59,7 +59,7 @@ def run_stage(plan: StagePlan) -> None:
     saved = state_path(plan)
     precision = str(read_values(saved)["precision"]) if saved.exists() else None
     teacher, cache, teacher_head = build_teacher(plan, device)
-    run = build_training(plan, device, teacher_head, precision)
+    run = build_training(plan, device, teacher, teacher_head, precision)
     if saved.exists():
         load_state(saved, run)
         print(f"stage {plan.name!r} goes on at step {run.step} of {plan.total_steps}")

@@ -40,7 +40,9 @@ def test_the_total_is_the_weighted_sum_of_the_values():
     torch.testing.assert_close(total.detach(), expected)
     assert values["l2e"] > 0
     assert not any(v.requires_grad for v in values.values())
-    assert objective.needs == {"labels", "student_head", "teacher_head", "teacher_embeddings"}
+    assert objective.needs == {
+        "labels", "student_head", "teacher_head", "teacher_embeddings", "projector"
+    }  # fmt: skip
 
 
 def test_nothing_of_the_teacher_learns():

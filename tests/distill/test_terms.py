@@ -224,10 +224,10 @@ def test_every_term_says_what_it_is_and_what_it_needs():
         assert TERMS[name].summary().endswith(".")
         assert "arXiv" in TERMS[name].paper
     assert Margin().needs == {"labels", "student_head"}
-    assert Margin(head="teacher").needs == {"labels", "teacher_head"}
+    assert Margin(head="teacher").needs == {"labels", "teacher_head", "projector"}
     assert KD().needs == {"student_head", "teacher_head", "teacher_embeddings"}
-    assert KD(head="teacher").needs == {"teacher_head", "teacher_embeddings"}
-    assert L2E().needs == {"teacher_embeddings"}
+    assert KD(head="teacher").needs == {"teacher_head", "teacher_embeddings", "projector"}
+    assert L2E().needs == {"teacher_embeddings", "projector"}
 
 
 def test_step_computes_shared_tensors_once():

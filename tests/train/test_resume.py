@@ -221,7 +221,7 @@ def test_a_checkpoint_holds_everything(tmp_path, monkeypatch, name):
     monkeypatch.setattr(stages, "train", train)
     stages.run_stage(plan)
     run = saved["run"]
-    fresh = build_training(plan, CPU, None, None)
+    fresh = build_training(plan, CPU, None, None, None)
     load_state(tmp_path / "state.safetensors", fresh)
     assert torch.equal(torch.get_rng_state(), saved["rng"])
     assert (fresh.step, fresh.seconds, fresh.bad) == (run.step, run.seconds, run.bad)
