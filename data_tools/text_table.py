@@ -54,18 +54,19 @@ def _parse(path: Path, columns: Columns, separator: str, header: bool) -> dict[s
     import pandas as pd
 
     floats = [name for name, kind in columns.items() if issubclass(kind, np.floating)]
-    frame = pd.read_csv(
-        path,
-        sep=separator,
-        header=0 if header else None,
-        names=list(columns),
-        usecols=range(len(columns)) if header else None,
-        dtype=dict(columns),
-        skip_blank_lines=False,
-        keep_default_na=False,
-        na_values={name: ["nan", "NaN"] for name in floats},
-        quoting=csv.QUOTE_MINIMAL if header else csv.QUOTE_NONE,
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is told elsewhere
+        frame = pd.read_csv(
+            path,
+            sep=separator,
+            header=0 if header else None,
+            names=list(columns),
+            usecols=range(len(columns)) if header else None,
+            dtype=dict(columns),
+            skip_blank_lines=False,
+            keep_default_na=False,
+            na_values={name: ["nan", "NaN"] for name in floats},
+            quoting=csv.QUOTE_MINIMAL if header else csv.QUOTE_NONE,
+        )
     if not isinstance(frame.index, pd.RangeIndex):
         raise ValueError("lines of more fields than columns")
     return {

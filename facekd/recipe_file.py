@@ -33,13 +33,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         FacekdError: Any mistake in it: file, line, what was found and the near key.
     """
-    path = Path(source)
-    if not path.is_file():
-        shipped = shipped_recipes()
-        if source not in shipped:
-            hint = did_you_mean(source, shipped)
-            raise FacekdError(f"no recipe file {source!r}, and none shipped of that name; {hint}")
-        path = shipped[source]
+    path = _find(source)
     document = read_document(path)
     if not isinstance(document.data, dict):
         raise FacekdError(f"{document.name}: a recipe is a mapping of keys, not a plain value.")
@@ -57,8 +51,35 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise FacekdError(_first_mistake(error, places)) from error
+    for name, stage in recipe.stages.items():
+        if stage.start_from and stage.start_from.lower().endswith(".onnx"):
+            raise FacekdError(
+                f"{places.of(('stages', name, 'start_from'))}: stages.{name}.start_from: "
+                f"{stage.start_from} is a graph to run, not weights to train on; give the weights "
+                "(.pt, .pth, .safetensors, .params), or learn from it: teacher: "
+                f"{stage.start_from}."
+            )
     recipe._place = places.of_message
     return recipe
+
+
+def _find(source: str) -> Path:
+    """The file that a recipe's path or name means."""
+    path = Path(source)
+    shipped = shipped_recipes()
+    if path.is_dir():
+        there = sorted(one.name for one in path.glob("*.y*ml"))
+        such_as = f", such as {path / there[0]}" if there else ""
+        raise FacekdError(
+            f"{source} is a folder; give a recipe file{such_as}, or the name of a shipped one "
+            f"({', '.join(shipped)})."
+        )
+    if source in shipped and not path.exists():
+        return shipped[source]
+    if not path.exists():
+        hint = did_you_mean(path.stem if path.suffix in (".yaml", ".yml") else source, shipped)
+        raise FacekdError(f"no recipe file {source!r}, and none shipped of that name; {hint}")
+    return path
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -116,8 +137,12 @@ def _first_mistake(error: ValidationError, places: "_Places") -> str:
     if first["type"] == "extra_forbidden":
         known = _known_keys(path[:-1])
         return f"{where}: unknown key {dotted!r}; {did_you_mean(str(path[-1]), known)}{more}"
-    message = first["msg"].removeprefix("Value error, ")
     found = first["input"]
+    if path == ("stages",):
+        none = first["type"] == "missing" or not found
+        what = "a recipe needs stages to train" if none else "stages have names and settings"
+        return f"{where}: {what}; the smallest recipe is `stages: {{student: {{}}}}`.{more}"
+    message = first["msg"].removeprefix("Value error, ")
     shown = f", found {found!r}" if isinstance(found, str | int | float | bool) else ""
     end = "" if message.endswith(("?", ".")) and not shown else "."
     return f"{where}: {dotted + ': ' if dotted else ''}{message}{shown}{end}{more}"

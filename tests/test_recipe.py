@@ -142,9 +142,14 @@ def test_wrong_overrides_are_told(recipe, override, told):
         ("stages:\n  a: {loss: 3}", "line 2: stages.a.loss: a loss is a preset's name"),
         ("stages:\n  a: {loss: [[x]]}", "line 2: stages.a.loss: a loss is a preset's name"),
         ("stages:\n  a: hello", "line 2: stages.a: .*found 'hello'"),
-        ("stages: [a]", "line 1: stages: "),
-        ("stages: {}", "line 1: stages: "),
-        ("seed: 1", "stages: "),
+        ("stages: [a]", "line 1: stages have names and settings; the smallest recipe is `stages: "),
+        ("stages: {}", "line 1: a recipe needs stages to train; the smallest recipe is `stages: "),
+        ("stages:", "line 1: a recipe needs stages to train; the smallest"),
+        ("seed: 1", "mine.yaml: a recipe needs stages to train; the smallest"),
+        (
+            "stages:\n  a:\n    start_from: r50.onnx",
+            r"line 3: stages.a.start_from: r50.onnx is a graph .* learn from it: teacher: r50.onnx",
+        ),
         ("stages:\n  1a: {}", "1a"),
         ("seed: 99999999999999999999\nstages: {a: }", "line 1: seed: .*found 9999"),
         ("stages:\n  a: {teacher: t.onnx}", "line 2: .*input_range"),
@@ -153,7 +158,7 @@ def test_wrong_overrides_are_told(recipe, override, told):
         ("stages: {one: , b: {start_from: onee}}", r"stages.b.start_from: .* did you mean 'one'\?"),
         ("common: 3\nstages: {a: }", "line 1: common must be a mapping"),
         ("just words", "a recipe is a mapping"),
-        ("", "stages: "),
+        ("", r"mine.yaml: a recipe needs stages to train; .* `stages: \{student: \{\}\}`\."),
     ],
 )
 def test_mistakes_are_told_with_line_and_near_key(recipe, text, told):
@@ -167,8 +172,17 @@ def test_unknown_recipe(tmp_path):
         FacekdError, match=r"no recipe file 'reel_small'.*did you mean 'real_small'"
     ):
         load_recipe("reel_small")
-    with pytest.raises(FacekdError, match="no recipe file"):
+    with pytest.raises(FacekdError, match=r"is a folder; give a recipe file, or .*quickstart"):
         load_recipe(str(tmp_path))
+    (tmp_path / "mine.yaml").write_bytes("stages: {a: }\n# caf\u00e9".encode("latin-1"))
+    with pytest.raises(
+        FacekdError, match=r"a folder; give a recipe file, such as .*/mine.yaml, or"
+    ):
+        load_recipe(str(tmp_path))
+    with pytest.raises(FacekdError, match=r"mine.yaml line 2 is no UTF-8 text \(byte 0xe9\); save"):
+        load_recipe(str(tmp_path / "mine.yaml"))
+    with pytest.raises(FacekdError, match=r"no recipe file 'real_small.yml'.*mean 'real_small'"):
+        load_recipe("real_small.yml")
 
 
 def test_select_stages_keeps_what_they_build_on(recipe):
