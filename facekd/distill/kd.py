@@ -1,9 +1,12 @@
 """Knowledge distillation on logits: KL between the teacher's softmax and the student's."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
 
-from facekd.distill.settings import Positive
+from facekd.distill.presets import TermSpec, preset, term_spec
+from facekd.distill.settings import NotNegative, Positive
 from facekd.distill.term import TERMS, Form, Need, Side, Step, Term
 from facekd.errors import FacekdError
 
@@ -71,3 +74,22 @@ class KD(Term):
         else:
             logits = self.scale * step.cosines(embeddings, head)
         return F.log_softmax(logits / self.temperature, dim=1)
+
+
+@preset("kd", paper="arXiv 1503.02531")
+def kd(
+    classification: NotNegative = 1.0,
+    beta: NotNegative = 1.0,
+    temperature: Positive = 4.0,
+    scale: Positive | None = None,
+    **margin: Any,
+) -> list[TermSpec]:
+    """KD: classification x margin softmax + beta x KL to the teacher's softmax.
+
+    `scale` serves both terms; with `margin: softmax` both take linear logits.
+    """
+    logits = "linear" if margin.get("margin") == "softmax" else "cosine"
+    return [
+        term_spec("margin", classification, scale=scale, **margin),
+        term_spec("kd", beta, temperature=temperature, scale=scale, logits=logits),
+    ]

@@ -1,9 +1,11 @@
 """L2E: the squared distance between the two networks' embeddings."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
+from facekd.distill.presets import TermSpec, preset, term_spec
+from facekd.distill.settings import NotNegative
 from facekd.distill.term import TERMS, Step, Term
 from facekd.errors import FacekdError
 from facekd.heads.classifier import unit
@@ -44,3 +46,20 @@ class L2E(Term):
             student, teacher = unit(student), unit(teacher)
         distances = (student - teacher).square().sum(dim=1)
         return distances.mean() if self.reduction == "mean" else distances.sum()
+
+
+@preset("l2e", paper="L2E / KDE as in arXiv 2201.06945")
+def l2e(
+    classification: NotNegative = 1.0,
+    beta: NotNegative = 1.0,
+    reduction: Literal["mean", "sum"] = "mean",
+    **margin: Any,
+) -> list[TermSpec]:
+    """L2E: classification x margin softmax + beta x distance between normalised embeddings.
+
+    `classification: 0` is the embedding distance alone, which needs no labels.
+    """
+    return [
+        term_spec("margin", classification, **margin),
+        term_spec("l2e", beta, reduction=reduction),
+    ]

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from facekd.distill.presets import TermSpec, preset, term_spec
 from facekd.distill.settings import Angle, NotNegative, Positive
 from facekd.distill.term import TERMS, Need, Side, Step, Term
 from facekd.errors import FacekdError
@@ -84,3 +85,30 @@ class Margin(Term):
             logits = self.scale * MARGINS[self.margin](cosines, step.labels, **self.settings)
         total = F.cross_entropy(logits, step.labels, ignore_index=-1, reduction="sum")
         return total / (step.labels >= 0).sum().clamp_min(1)
+
+
+@preset("arcface", paper="arXiv 1801.07698")
+def arcface(
+    m: Angle = 0.5, scale: Positive = 64.0, straight_through: bool = False
+) -> list[TermSpec]:
+    """ArcFace on the student's own head: no teacher."""
+    shape = {"m": m, "scale": scale, "straight_through": straight_through}
+    return [term_spec("margin", 1.0, margin="arcface", **shape)]
+
+
+@preset("cosface", paper="arXiv 1801.09414")
+def cosface(m: Angle = 0.35, scale: Positive = 64.0) -> list[TermSpec]:
+    """CosFace on the student's own head: no teacher."""
+    return [term_spec("margin", 1.0, margin="cosface", m=m, scale=scale)]
+
+
+@preset("softmax", paper="none: the textbook's softmax")
+def softmax() -> list[TermSpec]:
+    """Plain softmax on linear logits with bias: no teacher, no margin."""
+    return [term_spec("margin", 1.0, margin="softmax")]
+
+
+@preset("proxyless", paper="ProxylessKD, arXiv 2011.00265")
+def proxyless(**margin: Any) -> list[TermSpec]:
+    """ProxylessKD: the student learns under the teacher's frozen head alone."""
+    return [term_spec("margin", 1.0, head="teacher", **margin)]

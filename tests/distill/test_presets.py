@@ -127,7 +127,7 @@ def test_lists_combine_presets_and_terms():
         ({"preset": "th_kd", "bta": 1.0}, "no setting 'bta'; did you mean 'beta'"),
         ({"preset": "th_kd", "a": "0.5"}, "a cannot be '0.5'"),
         ({"preset": "th_kd", "a": 1.5}, "less than or equal to 1"),
-        ({"preset": "th_kd", "margin": "combined"}, "margin cannot be 'combined'"),
+        ({"preset": "th_kd", "magin": "arcface"}, "no setting 'magin'; did you mean"),
         ({"preset": "th_kd", "margin": "softmax", "m": 0.5}, "no setting 'm'"),
         ({"preset": "softmax", "m": 0.5}, "no setting 'm'; it has none"),
         ({"preset": "th_kd", "a": math.nan}, "a cannot be nan"),
