@@ -1,25 +1,29 @@
 """From one form of a labelled set to another, the images' bytes untouched."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FacekdError
 from .bin_folder import PAIRS, bin_to_folder, folder_to_bin
-from .in_order import in_order
-from .items import Item, Items
+from .forming import FEW
+from .in_processes import in_processes
+from .items import Items
 from .labelled import LabelledImages, OnBad, RecordImages, open_labelled
 from .rec_writer import Layout, run_starts
 from .writers import SHARD_BYTES, SetKind, check_destination, kind_of, write_set
 
 Kind = SetKind | Literal["bin"]
-Watch = Callable[[Iterable[Item], int], Iterable[Item]]
+Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 
 Int64s = NDArray[np.int64]
+
+_PART = 256  # images that are looked at in one go
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def convert(
     force: bool = False,
     shard_bytes: int = SHARD_BYTES,
     shard_images: int | None = None,
-    watch: Watch = lambda items, count: items,
+    watch: Watch = lambda pieces, count: pieces,
 ) -> Converted:
     """Convert between `.rec`, image folder and tar shards, or between `.bin` and its folder.
 
@@ -62,11 +66,12 @@ def convert(
         layout: Of a `.rec`; that of the source when None, face2rec where it has none.
         shuffle: Seed of a random order in the file or in the shards. Images keep their numbers.
         on_bad_record: With "skip" images that cannot be read are left out.
-        workers: Threads that read.
+        workers: Processes that read and form images; what is written does not depend on it.
         force: Replace a set that stands there.
         shard_bytes: See `write_set`.
         shard_images: See `write_set`.
-        watch: Wraps the images on their way, given how many there are: for a progress bar.
+        watch: Wraps what is written, one piece an image, given how many there will be: for a
+            progress bar.
 
     Raises:
         FacekdError: As `open_labelled` and `write_set`; or one of the two lies inside the other.
@@ -79,21 +84,22 @@ def convert(
     check_destination(destination, kind, force)
     found = open_labelled(source, on_bad_record)
     layout = layout or source_layout(found)
-    items = Items(found)
     skipped = list(found.images.records.skipped) if isinstance(found.images, RecordImages) else []
-    rows = np.arange(len(items), dtype=np.int64)
+    rows = np.arange(len(found.images), dtype=np.int64)
     if on_bad_record == "skip":
-        rows, unread = _readable(items, workers)
+        rows, unread = _readable(Items(found), workers)
         skipped += unread
-    plan = _plan(found, rows, layout)
+    plan = _shuffled(_plan(found, rows, layout), shuffle)
     count = write_set(
-        watch(_stream(items, plan, shuffle, workers), len(plan.rows)),
+        Items(found, plan.rows, plan.keys),
         destination,
         kind,
         force=force,
         layout=layout,
         shard_bytes=shard_bytes,
         shard_images=shard_images,
+        workers=workers,
+        watch=lambda pieces: watch(pieces, len(plan.rows)),
     )
     return Converted(kind, count, skipped, layout)
 
@@ -128,31 +134,38 @@ def _plan(found: LabelledImages, rows: Int64s, layout: Layout) -> _Plan:
     return _Plan(rows, np.arange(len(rows)))
 
 
-def _stream(items: Items, plan: _Plan, shuffle: int | None, workers: int) -> Iterator[Item]:
-    order = np.arange(len(plan.rows))
-    if shuffle is not None:
-        order = np.random.default_rng(shuffle).permutation(order)
-    rows, keys = plan.rows[order], plan.keys[order]
-
-    def read(i: int) -> Item:
-        return items[rows.item(i)]._replace(key=keys.item(i))
-
-    return in_order(read, range(len(rows)), workers)
+def _shuffled(plan: _Plan, seed: int | None) -> _Plan:
+    if seed is None:
+        return plan
+    order = np.random.default_rng(seed).permutation(len(plan.rows))
+    return _Plan(plan.rows[order], plan.keys[order])
 
 
 def _readable(items: Items, workers: int) -> tuple[Int64s, list[str]]:
     """The images that can be read, and a sentence for each other one."""
+    good = np.ones(len(items), dtype=np.bool_)
+    reasons: list[str] = []
+    parts = [slice(at, at + _PART) for at in range(0, len(items), _PART)]
+    with ExitStack() as stack:
+        found: Iterator[dict[int, str]] = (_unreadable(items.take(part)) for part in parts)
+        if workers > 1 and len(items) >= FEW:
+            jobs = (items.take(part) for part in parts)
+            found = stack.enter_context(closing(in_processes(_unreadable, jobs, workers)))
+        for part, bad in zip(parts, found, strict=True):
+            good[[part.start + i for i in bad]] = False
+            reasons += bad.values()
+    return np.flatnonzero(good), reasons
 
-    def reason(i: int) -> str:
+
+def _unreadable(items: Items) -> dict[int, str]:
+    """Those of some images that cannot be read, and why."""
+    reasons = {}
+    for i in range(len(items)):
         try:
             _ = items[i]
         except FacekdError as error:
-            return str(error)
-        return ""
-
-    reasons = list(in_order(reason, range(len(items)), workers))
-    good = np.array([not text for text in reasons])
-    return np.flatnonzero(good), [text for text in reasons if text]
+            reasons[i] = str(error)
+    return reasons
 
 
 def _convert_bin(source: Path, destination: Path, force: bool) -> Converted:

@@ -11,6 +11,8 @@ are never used to find anything: the index says which records there are, a recor
 but no image is a range record, and each image's label is read from its own header.
 """
 
+import copy
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -19,27 +21,25 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FacekdError
-from .recordio import LENGTH_BITS, LENGTH_MASK, MAGIC, IRHeader, Payload, RecordFile, unpack
+from .record_frames import LENGTH_BITS, LENGTH_MASK, MAGIC, Payload
+from .record_index import Int64s
+from .recordio import IRHeader, RecordFile, unpack
 
-_CHUNK = 1 << 16
+_BLOCK = 1 << 14
+_MINUS_ONE = np.float32(-1).view(np.uint32)
 MAX_LABEL = 1 << 24
 
-Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
 class _Heads(NamedTuple):
-    """The first words of many records, one row a record."""
+    """The first words of some records, one row a record; a label that is no number is -1."""
 
     flag: Int64s
     label: npt.NDArray[np.float64]
     id: Int64s
     image_bytes: Int64s
     sound: Bools
-
-    def take(self, rows: Int64s) -> "_Heads":
-        flag, label, identifier, image_bytes, sound = self
-        return _Heads(flag[rows], label[rows], identifier[rows], image_bytes[rows], sound[rows])
 
 
 class FaceRecords:
@@ -63,33 +63,30 @@ class FaceRecords:
     """
 
     def __init__(self, path: str | Path, on_bad_record: Literal["error", "skip"] = "error") -> None:
-        records = RecordFile(path)
+        records = _by_own_ids(RecordFile(path))
         self.path = records.path
-        heads = _read_heads(records)
-        if records.rebuilt and len(np.unique(heads.id)) == len(heads.id):
-            records.keys = heads.id
-            order = np.argsort(heads.id)
-            records = records.select(order)
-            heads = heads.take(order)
-        self.layout = "face2rec" if has_header_record(records) else "im2rec"
-        exact = self.layout == "face2rec" and 1 <= heads.label[0] < MAX_LABEL
-        self.promised = int(heads.label[0]) - 1 if exact else None
-        no_image = heads.sound & (heads.flag > 0) & (heads.image_bytes == 0)
-        images = ~no_image if self.layout == "face2rec" else np.ones(len(records), dtype=bool)
-        good = heads.sound & (heads.image_bytes > 0) & _is_label(heads.label)
+        first = _header_record(records)
+        self.layout = "im2rec" if first is None else "face2rec"
+        self.promised = None
+        if first is not None and 1 <= first[0] < MAX_LABEL:
+            self.promised = int(first[0]) - 1
+        labels, good, other = _read_labels(records)
+        bad = ~good & ~other if self.layout == "face2rec" else ~good
         self.skipped: list[str] = []
-        for row in np.flatnonzero(images & ~good):
-            reason = _what_is_wrong(records, int(row))
+        for row in np.flatnonzero(bad).tolist():
+            reason = _what_is_wrong(records, row)
             if on_bad_record == "error":
                 raise FacekdError(f"{reason} (`facekd-data verify {self.path}` lists all.)")
             self.skipped.append(reason)
-        rows = np.flatnonzero(images & good)
-        if not len(rows):
+        if not good.any():
             raise FacekdError(f"{self.path} holds no images.")
+        self._choose(records, labels, _rows(good))
+
+    def _choose(self, records: RecordFile, labels: Int64s, rows: Int64s | slice) -> None:
         self._records = records.select(rows)
         self.keys = self._records.keys
         self.offsets = self._records.offsets
-        self.labels = heads.label[rows].astype(np.int64)
+        self.labels = labels[rows]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -105,6 +102,13 @@ class FaceRecords:
     def where(self, i: int) -> str:
         """Name the i-th image for a message: file, record number, byte offset."""
         return self._records.where(i)
+
+    def take(self, rows: Int64s) -> "FaceRecords":
+        """These images alone, for another process."""
+        chosen = copy.copy(self)
+        chosen.skipped = []
+        chosen._choose(self._records, self.labels, rows)
+        return chosen
 
     @property
     def fingerprint(self) -> str:
@@ -134,43 +138,76 @@ def check_image_record(where: str, header: IRHeader, image: Payload) -> None:
     Raises:
         FacekdError: It has not.
     """
-    label = np.atleast_1d(np.asarray(header.label, dtype=np.float64))[:1]
-    if not _is_label(label)[0]:
+    label = header.label if isinstance(header.label, float) else header.label.item(0)
+    if not _is_label(np.array([label]))[0]:
         raise FacekdError(
-            f"{where} has the label {label[0]:g}: a label is a whole number from 0 to 2**24."
+            f"{where} has the label {label:g}: a label is a whole number from 0 to 2**24."
         )
     if not len(image):
         raise FacekdError(f"{where} holds no image bytes.")
 
 
-def has_header_record(records: RecordFile) -> bool:
-    """Whether record 0 is face2rec's header: two or more labels and no image."""
+def _header_record(records: RecordFile) -> npt.NDArray[np.float32] | None:
+    """The labels of record 0 where it is face2rec's header: two or more, and no image."""
     try:
         header, image = read_record(records, 0)
     except FacekdError:
-        return False
-    return bool(records.keys[0] == 0 and np.size(header.label) >= 2 and not len(image))
+        return None
+    if records.keys[0] != 0 or len(image) or isinstance(header.label, float):
+        return None
+    return header.label if len(header.label) >= 2 else None
 
 
-def _read_heads(records: RecordFile) -> _Heads:
-    """Read flag, label and id of every record, a chunk of them at a time."""
+def _by_own_ids(records: RecordFile) -> RecordFile:
+    """A file without an index by the ids in its image headers, if those are all different."""
+    if not records.rebuilt:
+        return records
+    ids = np.empty(len(records), dtype=np.int64)
+    for part, heads in _read_heads(records):
+        ids[part] = heads.id
+    order = np.argsort(ids)
+    if (np.diff(ids[order]) == 0).any():
+        return records
+    records.keys = ids
+    return records.select(order)
+
+
+def _read_labels(records: RecordFile) -> tuple[Int64s, Bools, Bools]:
+    """Every record's label, whether it is an image's, and whether it has labels but no image."""
+    labels = np.zeros(len(records), dtype=np.int64)
+    good, other = (np.zeros(len(records), dtype=np.bool_) for _ in range(2))
+    for part, heads in _read_heads(records):
+        fit = heads.sound & (heads.image_bytes > 0) & _is_label(heads.label)
+        labels[part][fit] = heads.label[fit].astype(np.int64)
+        good[part] = fit
+        other[part] = heads.sound & (heads.flag > 0) & (heads.image_bytes == 0)
+    return labels, good, other
+
+
+def _rows(chosen: Bools) -> Int64s | slice:
+    """The rows that are chosen; as a slice, which copies nothing, where they are neighbours."""
+    first, count = int(chosen.argmax()), int(np.count_nonzero(chosen))
+    if chosen[first : first + count].all():
+        return slice(first, first + count)
+    return np.flatnonzero(chosen)
+
+
+def _read_heads(records: RecordFile) -> Iterator[tuple[slice, _Heads]]:
+    """Flag, label and id of every record, and which records these are, a block at a time."""
     words = np.frombuffer(records.data, dtype="<u4", count=len(records.data) // 4)
-    chunks = [
-        _read_chunk(records, words, np.arange(at, min(at + _CHUNK, len(records))))
-        for at in range(0, len(records), _CHUNK)
-    ]
-    return _Heads(*(np.concatenate(column) for column in zip(*chunks, strict=True)))
+    for at in range(0, len(records), _BLOCK):
+        part = slice(at, at + _BLOCK)
+        yield part, _read_block(records, words, part)
 
 
-def _read_chunk(records: RecordFile, words: npt.NDArray[np.uint32], rows: Int64s) -> _Heads:
-    offsets, size = records.offsets[rows], len(records.data)
+def _read_block(records: RecordFile, words: npt.NDArray[np.uint32], part: slice) -> _Heads:
+    offsets, size = records.offsets[part], len(records.data)
     first = np.minimum(offsets, size) // 4
     at = np.minimum(first[:, None] + np.arange(9), max(len(words) - 1, 0))
     head = words[at] if len(words) else np.zeros(at.shape, dtype=np.uint32)
     flag = head[:, 2].astype(np.int64)
     length = (head[:, 1] & LENGTH_MASK).astype(np.int64)
-    floats = head.view("<f4").astype(np.float64)
-    label = np.where(flag > 0, floats[:, 8], floats[:, 3])
+    label = _float32(np.where(flag > 0, head[:, 8], head[:, 3]))
     identifier = (head[:, 4] | head[:, 5].astype(np.uint64) << np.uint64(32)).astype(np.int64)
     image_bytes = length - 24 - 4 * flag
     sound = (
@@ -182,13 +219,20 @@ def _read_chunk(records: RecordFile, words: npt.NDArray[np.uint32], rows: Int64s
     )
     for n in np.flatnonzero(head[:, 1] >> LENGTH_BITS == 1):
         try:
-            header, image = unpack(records.payload(int(rows[n])))
+            header, image = unpack(records.payload(part.start + int(n)))
         except FacekdError:
             continue
         values = np.atleast_1d(header.label)
-        label[n], flag[n] = values[0], len(values) if np.ndim(header.label) else 0
+        label[n] = _float32(values[:1].astype("<f4").view("<u4"))[0]
+        flag[n] = len(values) if np.ndim(header.label) else 0
         identifier[n], image_bytes[n], sound[n] = np.uint64(header.id).view("i8"), len(image), True
     return _Heads(flag, label, identifier, image_bytes, sound)
+
+
+def _float32(bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
+    """The float32s of these bits; -1 for one that is no number, of which numpy would warn."""
+    numbers = (bits & 0x7FFFFFFF) <= 0x7F800000
+    return np.where(numbers, bits, _MINUS_ONE).view("<f4").astype(np.float64)
 
 
 def _is_label(label: npt.NDArray[np.float64]) -> Bools:

@@ -6,9 +6,31 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import FacekdError
 from ..fingerprint import fingerprint
 from .images import Image, decode_rgb, read_encoded
+
+
+@dataclass(frozen=True)
+class PathsBelow(Sequence[Path]):
+    """The paths of files below a folder, each made when it is asked for; picklable.
+
+    Attributes:
+        root: The folder.
+        places: Their paths from there, with forward slashes.
+    """
+
+    root: Path
+    places: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, i: int) -> Path:  # type: ignore[override]
+        return self.root / self.places[i]
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,10 @@ class FileImages:
         """
         return read_encoded(self.paths[index])
 
+    def take(self, rows: NDArray[np.int64], /) -> "FileImages":
+        """These images alone, for another process."""
+        return FileImages([self.paths[i] for i in rows.tolist()])
+
     def where(self, index: int, /) -> str:
         """The file's name for a message."""
         return str(self.paths[index])
@@ -52,14 +78,16 @@ class FileImages:
         """
         if not self.paths:
             return fingerprint([])
-        root = os.path.commonpath([path.parent for path in self.paths])
-        try:
-            stats = [path.stat() for path in self.paths]
-        except OSError as error:
-            raise FacekdError(
-                f"cannot read the image {error.filename}: {error.strerror}."
-            ) from error
+        root = os.path.commonpath({os.path.dirname(path) for path in self.paths})
+        prefix = os.path.join(root, "") if root else ""
         return fingerprint(
-            f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}"
-            for path, stat in zip(self.paths, stats, strict=True)
+            f"{os.fspath(path).removeprefix(prefix)} {stat.st_size} {stat.st_mtime_ns}"
+            for path, stat in ((path, _stat(path)) for path in self.paths)
         )
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise FacekdError(f"cannot read the image {path}: {error.strerror}.") from error

@@ -1,6 +1,8 @@
 """Image folders: one sub-folder an identity, `name/*.jpg`."""
 
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FacekdError
+from .texts import Texts
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm"})
+"""What files count as images by: the kinds that `images.decode_rgb` reads."""
+UNKNOWN_SUFFIX = ".img"
+"""What an image of a set is written under when its bytes are of no such kind."""
 
 
 @dataclass(frozen=True)
@@ -17,18 +23,18 @@ class FolderListing:
     """The images of a folder, by identity and then by file name.
 
     Attributes:
-        paths: One file an image.
+        places: One file an image: its path below the folder, with a forward slash.
         labels: int64 (n,), indices into `names`.
         names: Folder names, one an identity.
     """
 
-    paths: list[Path]
+    places: Texts
     labels: npt.NDArray[np.int64]
     names: list[str]
 
 
 def list_folder(path: str | Path) -> FolderListing:
-    """List `path/name/*.jpg` (also jpeg, png, bmp, webp; hidden files and folders left out).
+    """List `path/name/*.jpg` (see `SUFFIXES`; hidden files and folders left out).
 
     Names are sorted as people read them (`img2` before `img10`), the same on every machine.
 
@@ -42,41 +48,43 @@ def list_folder(path: str | Path) -> FolderListing:
     loose = _images(root)
     if loose:
         raise FacekdError(
-            f"{root} holds {len(loose)} loose images ({loose[0].name} ...): "
+            f"{root} holds {len(loose)} loose images ({loose[0]} ...): "
             "put each person's images into a sub-folder of their own."
         )
-    folders = _natural([p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")])
+    with os.scandir(root) as entries:
+        folders = _natural(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
     if not folders:
         raise FacekdError(
             f"{root} has no sub-folders: expected {root}/NAME/*.jpg, one per identity."
         )
-    paths: list[Path] = []
+    places = Texts()
     counts: list[int] = []
     for folder in folders:
-        images = _images(folder)
+        images = _images(root / folder)
         if not images:
             raise FacekdError(
-                f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}): leave it out, or, "
-                f"if it holds the people's folders, give {folder} instead."
+                f"{root / folder} holds no images ({', '.join(sorted(SUFFIXES))}): leave it out, "
+                f"or, if it holds the people's folders, give {root / folder} instead."
             )
-        paths += images
+        for image in images:
+            places.append(f"{folder}/{image}")
         counts.append(len(images))
     labels = np.repeat(np.arange(len(folders), dtype=np.int64), counts)
-    return FolderListing(paths, labels, [folder.name for folder in folders])
+    return FolderListing(places, labels, folders)
 
 
-def _images(folder: Path) -> list[Path]:
-    return _natural(
-        [
-            p
-            for p in folder.iterdir()
-            if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
-        ]
-    )
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name counts as an image: by its suffix, and not hidden."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
 
 
-def _natural(paths: list[Path]) -> list[Path]:
-    return sorted(paths, key=lambda p: (natural_key(p.name), p.name))
+def _images(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return _natural(e.name for e in entries if is_image_name(e.name) and e.is_file())
+
+
+def _natural(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: (natural_key(name), name))
 
 
 def natural_key(name: str) -> list[str | int]:

@@ -14,7 +14,7 @@ class FolderWriter:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._made: set[str] = set()
+        self.form = FileForm(root)
 
     def __enter__(self) -> "FolderWriter":
         self._list = (self._root / FOLDER_LIST).open("wb", buffering=_BUFFER)
@@ -23,15 +23,32 @@ class FolderWriter:
     def __exit__(self, *error: object) -> None:
         self._list.close()
 
-    def write(self, item: Item, place: str, key: int) -> None:
+    def append(self, line: bytes) -> None:
+        """Take up an image, which `form` has written, into the list."""
+        self._list.write(line)
+
+
+class FileForm:
+    """Writes an image to its place and gives its line of the list.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._made: set[str] = set()
+
+    def __call__(self, item: Item, place: str, key: int) -> bytes:
         """Write one image; two of one name are an error, also where upper case is lower case."""
-        self._list.write(list_line(key, item.label, item.vector, place))
+        line = list_line(key, item.label, item.vector, place)
         path = self._root / place
         if item.identity not in self._made:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._made.add(item.identity)
         try:
-            with path.open("xb") as file:
+            with open(path, "xb", buffering=0) as file:
                 file.write(item.encoded)
         except FileExistsError:
             raise FacekdError(f"two images are called {place}; rename one.") from None
+        return line

@@ -6,6 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..fingerprint import fingerprint
 from .file_images import FileImages
 from .images import Encoded, Image
@@ -106,6 +109,10 @@ class ChosenImages:
     def encoded(self, index: int, /) -> Encoded:
         """The image's untouched bytes."""
         return self.images.encoded(self.rows[index])
+
+    def take(self, rows: NDArray[np.int64], /) -> "ChosenImages":
+        """See `Stored.take`."""
+        return ChosenImages(self.images, [self.rows[i] for i in rows.tolist()])
 
     def where(self, index: int, /) -> str:
         """The image's place for a message."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from ..errors import FacekdError
 from ..fingerprint import fingerprint
 from .facerec import FaceRecords
-from .file_images import FileImages
-from .folder import SUFFIXES, list_folder
+from .file_images import FileImages, PathsBelow
+from .folder import is_image_name, list_folder
 from .images import Encoded, Image, decode_rgb
-from .lst import FOLDER_LIST, Vector, identity_names, read_list
+from .label_vectors import Vector
+from .lst import FOLDER_LIST, identity_names, read_list
 from .safe_paths import inside
+from .texts import Digits
 
 OnBad = Literal["error", "skip"]
 
@@ -34,6 +37,10 @@ class Stored(Protocol):
 
     def where(self, index: int, /) -> str:
         """Name the image for a message: its file, and where in it."""
+        ...
+
+    def take(self, rows: NDArray[np.int64], /) -> "Stored":
+        """These images alone, in this order, small enough to be sent to another process."""
         ...
 
 
@@ -87,6 +94,10 @@ class RecordImages:
         """The record's image bytes, untouched."""
         return self.records.encoded(index)
 
+    def take(self, rows: NDArray[np.int64], /) -> "RecordImages":
+        """See `Stored.take`."""
+        return RecordImages(self.records.take(rows))
+
     def where(self, index: int, /) -> str:
         """File, record number and byte, for a message."""
         return self.records.where(index)
@@ -129,8 +140,8 @@ def _from_folder(path: Path) -> LabelledImages:
     if (path / FOLDER_LIST).is_file():
         return _from_listed_folder(path)
     listing = list_folder(path)
-    images = FileImages(listing.paths)
-    ids = [file.relative_to(path).as_posix() for file in listing.paths]
+    ids = listing.places
+    images = FileImages(PathsBelow(path, ids))
     return LabelledImages(
         name=path.resolve().name,
         source=f"{path}: {len(ids)} images of {len(listing.names)} identities, by folder",
@@ -138,7 +149,7 @@ def _from_folder(path: Path) -> LabelledImages:
         labels=listing.labels,
         names=tuple(listing.names),
         ids=ids,
-        fingerprint=fingerprint([*ids, images.fingerprint]),
+        fingerprint=fingerprint(chain(ids, [images.fingerprint])),
     )
 
 
@@ -146,7 +157,9 @@ def _from_listed_folder(path: Path) -> LabelledImages:
     """A folder that says itself which image has which label."""
     listed = read_list(path / FOLDER_LIST)
     _check_against_folder(path, listed.places)
-    images = FileImages([inside(path, place) for place in listed.places])
+    for place in listed.places:
+        inside(path, place)
+    images = FileImages(PathsBelow(path, listed.places))
     identities = len(np.unique(listed.labels))
     return LabelledImages(
         name=path.resolve().name,
@@ -156,7 +169,7 @@ def _from_listed_folder(path: Path) -> LabelledImages:
         names=identity_names(listed.labels, listed.places),
         ids=listed.places,
         fingerprint=fingerprint(
-            [*listed.places, listed.labels.astype("<i8").tobytes(), images.fingerprint]
+            chain(listed.places, [_bytes_of(listed.labels), images.fingerprint])
         ),
         keys=listed.keys,
         vectors=listed.vectors,
@@ -165,28 +178,36 @@ def _from_listed_folder(path: Path) -> LabelledImages:
 
 def _check_against_folder(root: Path, places: Sequence[str]) -> None:
     """Check that a folder holds the images its list names, and no others."""
-    listed = set(places)
-    found = {
-        (Path(folder) / name).relative_to(root).as_posix()
-        for folder, _, names in os.walk(root)
-        for name in names
-    }
-    absent = next((p for p in places if p not in found and not (root / p).is_file()), None)
-    if absent is not None:
-        raise FacekdError(
-            f"{root / FOLDER_LIST} lists {absent}, which is not there; put it back, or delete the "
-            "list, and labels go by the folders' names."
-        )
-    extra = sorted(
-        place
-        for place in found - listed
-        if Path(place).suffix.lower() in SUFFIXES and not Path(place).name.startswith(".")
-    )
+    hashes = np.fromiter(map(hash, places), np.int64, len(places))
+    known = np.sort(hashes)
+    seen = np.zeros(len(known), dtype=np.bool_)
+    extra, first = 0, ""
+    for folder, _, names in os.walk(root):
+        below = folder.removeprefix(os.fspath(root)).lstrip(os.sep)
+        here = [f"{below}/{name}" if below else name for name in names]
+        wanted = np.fromiter(map(hash, here), np.int64, len(here))
+        at = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+        is_listed = known[at] == wanted
+        seen[at[is_listed]] = True
+        for i in np.flatnonzero(~is_listed).tolist():
+            if is_image_name(names[i]):
+                extra, first = extra + 1, min(first or here[i], here[i])
+    for i in np.flatnonzero(~seen[np.searchsorted(known, hashes)]).tolist():
+        if not (root / places[i]).is_file():
+            raise FacekdError(
+                f"{root / FOLDER_LIST} lists {places[i]}, which is not there; put it back, or "
+                "delete the list, and labels go by the folders' names."
+            )
     if extra:
         raise FacekdError(
-            f"{root / FOLDER_LIST} does not list {extra[0]} ({len(extra)} such); list or move it, "
-            "or delete the list, and labels go by the folders' names."
+            f"{root / FOLDER_LIST} does not list {first} ({extra} such); list or move it, or "
+            "delete the list, and labels go by the folders' names."
         )
+
+
+def _bytes_of(numbers: NDArray[np.int64]) -> bytes:
+    """The same on every machine, for a fingerprint."""
+    return numbers.astype("<i8", copy=False).tobytes()
 
 
 def _from_records(path: Path, on_bad_record: OnBad) -> LabelledImages:
@@ -194,15 +215,15 @@ def _from_records(path: Path, on_bad_record: OnBad) -> LabelledImages:
     stat = path.stat()
     identities = len(np.unique(records.labels))
     words = f"{stat.st_size} {stat.st_mtime_ns}"
-    tables = [table.astype("<i8").tobytes() for table in (records.keys, records.labels)]
+    tables = map(_bytes_of, (records.keys, records.labels))
     found = LabelledImages(
         name=path.stem,
         source=f"{path}: {len(records)} images of {identities} identities, by label",
         images=RecordImages(records),
         labels=records.labels,
         names=None,
-        ids=[str(key) for key in records.keys.tolist()],
-        fingerprint=fingerprint([words, *tables]),
+        ids=Digits(records.keys),
+        fingerprint=fingerprint(chain([words], tables)),
         keys=records.keys,
     )
     beside = path.with_suffix(".lst")
@@ -239,7 +260,7 @@ def from_shards(path: Path, shards: Sequence[Path]) -> LabelledImages:
         names=identity_names(found.labels, found.places),
         ids=found.places,
         fingerprint=fingerprint(
-            [*found.places, found.labels.astype("<i8").tobytes(), FileImages(shards).fingerprint]
+            chain(found.places, [_bytes_of(found.labels), FileImages(shards).fingerprint])
         ),
         keys=found.keys,
         vectors=found.vectors,

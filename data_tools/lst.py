@@ -5,7 +5,8 @@ That is im2rec's format; between key and path there may be several labels. insig
 folder and the file name are taken.
 """
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FacekdError
+from ..input_file import check_input
 from .facerec import MAX_LABEL
+from .label_vectors import LabelVectors, Vector
 from .safe_paths import safe_relative
+from .texts import Texts, plain
 
 FOLDER_LIST = "images.lst"
 
-Vector = npt.NDArray[np.float32]
+_LONGEST = 1 << 20  # bytes of a line
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class ImageList:
     path: Path
     keys: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
-    places: list[str]
-    vectors: dict[int, Vector] = field(default_factory=dict)
+    places: Texts
+    vectors: LabelVectors = field(default_factory=LabelVectors)
 
     def select(self, keys: npt.NDArray[np.int64]) -> "ImageList":
         """The lines of these records, in their order.
@@ -52,50 +56,54 @@ class ImageList:
                 f"{self.path} has no line for record {keys[absent[0]]} ({len(absent)} of "
                 f"{len(keys)} are missing): it belongs to another file; move it away."
             )
-        chosen = rows.tolist()
+        if len(rows) == len(self.keys) and np.array_equal(keys, self.keys):
+            return self
         return ImageList(
-            self.path,
-            keys,
-            self.labels[rows],
-            [self.places[row] for row in chosen],
-            {i: self.vectors[row] for i, row in enumerate(chosen) if row in self.vectors},
+            self.path, keys, self.labels[rows], self.places.select(rows), self.vectors.select(rows)
         )
 
 
 def read_list(path: str | Path) -> ImageList:
-    """Read a `.lst`.
+    """Read a `.lst`, line by line.
 
     Raises:
         FacekdError: It cannot be read or is no UTF-8; a line is of neither form, has a label that
             is none, or a path that leaves its folder; a record is listed twice.
     """
     path = Path(path)
-    try:
-        lines = path.read_bytes().decode("utf-8").split("\n")
-    except OSError as error:
-        raise FacekdError(f"cannot read {path}: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise FacekdError(f"{path} is no UTF-8 text ({error}).") from error
-    keys: list[int] = []
-    labels: list[int] = []
-    places: list[str] = []
-    vectors: dict[int, Vector] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    keys, labels = array("q"), array("q")
+    places, vectors = Texts(), LabelVectors()
+    for number, line in _lines(path):
         try:
-            key, values, place = _parse(line.removesuffix("\r"), number)
-            label = whole_label(values[0])
+            key, values, place = _parse(line, number)
+            labels.append(whole_label(values[0]))
         except FacekdError as error:
             raise FacekdError(f"{path}, line {number}: {error}") from None
         if len(values) > 1:
-            vectors[len(keys)] = np.array(values, dtype=np.float32)
+            vectors.append(len(keys), values)
         keys.append(key)
-        labels.append(label)
         places.append(place)
     if not keys:
         raise FacekdError(f"{path} lists no images.")
-    return _sorted(ImageList(path, np.array(keys), np.array(labels), places, vectors))
+    numbers, classes = np.frombuffer(keys, np.int64), np.frombuffer(labels, np.int64)
+    return _sorted(ImageList(path, numbers, classes, places, vectors))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, with their numbers."""
+    try:
+        check_input(path)
+        with path.open("rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(_LONGEST), b""), 1):
+                if len(line) == _LONGEST:
+                    raise FacekdError(f"{path}, line {number} is longer than {_LONGEST} bytes.")
+                text = line.decode("utf-8").removesuffix("\n").removesuffix("\r")
+                if text.strip():
+                    yield number, text
+    except OSError as error:
+        raise FacekdError(f"cannot read {path}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise FacekdError(f"{path} is no UTF-8 text (line {number}: {error}).") from error
 
 
 def whole_label(value: float) -> int:
@@ -137,7 +145,7 @@ def identity_names(labels: npt.NDArray[np.int64], places: Sequence[str]) -> tupl
         places: n paths `identity/name`.
     """
     names: dict[int, str] = {}
-    for label, place in zip(labels.tolist(), places, strict=True):
+    for label, place in zip(plain(labels), places, strict=True):
         identity = place.rpartition("/")[0]
         if not identity or names.setdefault(label, identity) != identity:
             return None
@@ -181,12 +189,12 @@ def _is_number(text: str) -> bool:
 
 def _sorted(listed: ImageList) -> ImageList:
     """The list in the order of its keys, none of which occurs twice."""
+    if (listed.keys[1:] > listed.keys[:-1]).all():
+        return listed
     order = np.argsort(listed.keys, kind="stable")
     keys = listed.keys[order]
     twice = np.flatnonzero(keys[1:] == keys[:-1])
     if len(twice):
         raise FacekdError(f"{listed.path} lists the record {keys[twice[0]]} more than once.")
-    rows = order.tolist()
-    places = [listed.places[row] for row in rows]
-    vectors = {i: listed.vectors[row] for i, row in enumerate(rows) if row in listed.vectors}
+    places, vectors = listed.places.select(order), listed.vectors.select(order)
     return ImageList(listed.path, keys, listed.labels[order], places, vectors)

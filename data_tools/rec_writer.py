@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,22 @@ from ..errors import FacekdError
 from .images import decode_rgb
 from .items import Item
 from .lst import list_line, whole_label
-from .recordio import IRHeader, RecordWriter, pack
+from .record_frames import frame, record_payload
+from .recordio import IRHeader, RecordWriter, pack, unpack
 
 Layout = Literal["face2rec", "im2rec"]
 
 _CROP = (112, 112)
 _BUFFER = 1 << 20
+
+
+class FormedRecord(NamedTuple):
+    """An image on its way into a `.rec`: its record, framed, and its line of the `.lst`."""
+
+    key: int
+    label: int
+    record: bytes
+    line: bytes
 
 
 class RecWriter:
@@ -56,7 +66,7 @@ class RecWriter:
             self._stack.__exit__(kind, error, trace)
             return
         with self._stack:
-            keys, labels = np.array(self._keys), np.array(self._labels)
+            keys, labels = (np.frombuffer(one, np.int64) for one in (self._keys, self._labels))
             ranges = self._ranges(keys, labels)
             n = len(keys)
             for i, (start, end) in enumerate(ranges):
@@ -69,24 +79,31 @@ class RecWriter:
             text = f"{labels.max() + 1},{height},{width}\n"
             self._path.with_name("property").write_text(text, encoding="ascii")
 
-    def write(self, item: Item, place: str, key: int) -> None:
-        """Append one image under a record number."""
-        if not self._keys:
-            self._size = _size(item)
+    @staticmethod
+    def form(item: Item, place: str, key: int) -> FormedRecord:
+        """An image's record under a number, and its line of the list."""
         label = item.label if item.vector is None else item.vector
         whole_label(item.label)
-        self._records.write(key, pack(IRHeader(label, key), bytes(item.encoded)))
-        self._list.write(list_line(key, item.label, item.vector, place))
-        self._keys.append(key)
-        self._labels.append(item.label)
+        record = frame(key, pack(IRHeader(label, key), bytes(item.encoded)))
+        return FormedRecord(key, item.label, record, list_line(key, item.label, item.vector, place))
+
+    def append(self, formed: FormedRecord) -> None:
+        """Append one image as `form` makes it."""
+        if not self._keys:
+            self._size = _size(formed.record)
+        self._records.append(formed.key, formed.record)
+        self._list.write(formed.line)
+        self._keys.append(formed.key)
+        self._labels.append(formed.label)
 
     def _ranges(self, keys: NDArray[np.int64], labels: NDArray[np.int64]) -> list[tuple[int, int]]:
         """First and behind-last record of each identity, for face2rec; checks the numbers."""
-        order = np.argsort(keys, kind="stable")
-        keys, labels = keys[order], labels[order]
-        twice = np.flatnonzero(keys[1:] == keys[:-1])
-        if len(twice):
-            raise FacekdError(f"two images have the record number {keys[twice[0]]}.")
+        if not (keys[1:] > keys[:-1]).all():
+            order = np.argsort(keys, kind="stable")
+            keys, labels = keys[order], labels[order]
+            twice = np.flatnonzero(keys[1:] == keys[:-1])
+            if len(twice):
+                raise FacekdError(f"two images have the record number {keys[twice[0]]}.")
         if self._layout == "im2rec":
             return []
         if not np.array_equal(keys, np.arange(1, len(keys) + 1)):
@@ -111,10 +128,10 @@ def _bounds(key: int, start: int, end: int) -> bytes:
     return pack(IRHeader(np.array([start, end], dtype=np.float32), key), b"")
 
 
-def _size(item: Item) -> tuple[int, int]:
-    """The image's height and width; a crop's where it does not decode."""
+def _size(record: bytes) -> tuple[int, int]:
+    """The height and width of the image in a record; a crop's where it does not decode."""
     try:
-        height, width = decode_rgb(item.encoded).shape[:2]
+        height, width = decode_rgb(unpack(record_payload(memoryview(record), 0))[1]).shape[:2]
     except FacekdError:
         return _CROP
     return height, width

@@ -10,8 +10,9 @@ from ..fingerprint import fingerprint
 from .facerec import check_image_record, read_record
 from .findings import BadRecord
 from .lst import ImageList, read_list
+from .record_index import read_index
 from .record_scan import scan_records
-from .recordio import RecordFile, read_index
+from .recordio import RecordFile
 from .strict_decode import decode_strictly
 
 _EXACT = 1 << 24  # below this a float32 is exact
@@ -183,7 +184,7 @@ class RecordChecks:
             return True  # it is told as damaged; range records are not held against im2rec's layout
         if len(image):
             return False
-        first, end = np.resize(np.asarray(header.label, dtype=np.float64), 2).tolist()
+        first, end = np.resize(np.asarray(header.label), 2).tolist()
         here = len(np.unique(self.records.offsets))
         if np.size(header.label) > 1 and 1 <= first <= end < _EXACT and end != here:
             self._faults[row] = (

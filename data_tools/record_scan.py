@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FacekdError
-from .recordio import LENGTH_BITS, MAGIC, RecordFile
+from .record_frames import LENGTH_BITS, MAGIC
+from .recordio import RecordFile
 
 _BLOCK = 1 << 14
 

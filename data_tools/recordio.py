@@ -1,20 +1,14 @@
 """MXNet's RecordIO, read and written without MXNet: `.rec` and its text index `.idx`.
 
-A record is one part, or several where its payload contains the magic word at a multiple of four::
-
-    part     magic (u32 0xced7230a) | cflag (3 bits) and length (29 bits) | bytes | zeros up to 4
-    cflag    0 whole, 1 first, 2 middle, 3 last; the magic word that stood between two parts is
-             left out of the file and put back by the reader
-
-The payload of an image record starts with an `IRHeader`: flag u32, label f32, id u64, id2 u64, and,
-where flag > 0, that many f32 labels which stand in for the scalar one. All of it little-endian.
+How a record lies in the file is told in `record_frames`. The payload of an image record starts with
+an `IRHeader`: flag u32, label f32, id u64, id2 u64, and, where flag > 0, that many f32 labels which
+stand in for the scalar one. All of it little-endian.
 """
 
 import copy
 import mmap
-import re
 import struct
-from collections.abc import Sequence
+from array import array
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -25,17 +19,12 @@ import numpy.typing as npt
 
 from ..errors import FacekdError
 from ..files import atomic_path
-
-MAGIC = 0xCED7230A
-LENGTH_BITS = 29
-LENGTH_MASK = (1 << LENGTH_BITS) - 1
+from ..input_file import check_input
+from .record_frames import Payload, frame, record_end, record_payload
+from .record_index import Int64s, read_index
 
 _BUFFER = 1 << 20
-_MAGIC_BYTES = struct.pack("<I", MAGIC)
-_FRAME = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
-
-Payload = bytes | memoryview
 
 
 class IRHeader(NamedTuple):
@@ -100,16 +89,16 @@ class RecordFile:
             keys = np.arange(len(offsets), dtype=np.int64)
         else:
             keys, offsets = read_index(index)
-        order = np.argsort(keys, kind="stable")
-        self.keys, self.offsets = keys[order], offsets[order]
-        twice = np.flatnonzero(self.keys[1:] == self.keys[:-1])
-        if len(twice):
-            raise FacekdError(f"{index} lists the record {self.keys[twice[0]]} more than once.")
+        if not (keys[1:] > keys[:-1]).all():
+            order = np.argsort(keys, kind="stable")
+            keys, offsets = keys[order], offsets[order]
+            twice = np.flatnonzero(keys[1:] == keys[:-1])
+            if len(twice):
+                raise FacekdError(f"{index} lists the record {keys[twice[0]]} more than once.")
+        self.keys, self.offsets = keys, offsets
 
     @classmethod
-    def with_entries(
-        cls, path: str | Path, keys: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
-    ) -> "RecordFile":
+    def with_entries(cls, path: str | Path, keys: Int64s, offsets: Int64s) -> "RecordFile":
         """The file with these entries in this order, whatever its `.idx` says of it."""
         records = cls.__new__(cls)
         records.path, records.rebuilt = Path(path), False
@@ -127,7 +116,7 @@ class RecordFile:
         self.__dict__.update(state)
         self.data = self._map()
 
-    def select(self, rows: npt.NDArray[np.int64]) -> "RecordFile":
+    def select(self, rows: Int64s | slice) -> "RecordFile":
         """The same file with only these entries of the index, in this order."""
         chosen = copy.copy(self)
         chosen.keys, chosen.offsets = self.keys[rows], self.offsets[rows]
@@ -146,15 +135,13 @@ class RecordFile:
         """
         at = self.offsets.item(i)
         try:
-            start, end, cflag = self._part(at)
-            if not cflag:
-                return self.data[start:end]
-            return self._join(start, end, cflag)
+            return record_payload(self.data, at)
         except FacekdError as error:
             raise FacekdError(f"{self.where(i)}: {error}") from None
 
     def _map(self) -> memoryview:
         try:
+            check_input(self.path)
             with self.path.open("rb") as file:
                 return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except OSError as error:
@@ -162,65 +149,13 @@ class RecordFile:
         except ValueError as error:
             raise FacekdError(f"{self.path} is empty: copy it again.") from error
 
-    def _part(self, at: int) -> tuple[int, int, int]:
-        """The part at byte `at`: start and end of its bytes, and its cflag."""
-        start = at + 8
-        if start > len(self.data):
-            raise FacekdError(
-                f"byte {at} lies past the end of the file ({len(self.data)} bytes): the file is "
-                "cut short or the index belongs to another one; copy both again."
-            )
-        magic, word = _FRAME.unpack_from(self.data, at)
-        if magic != MAGIC or at & 3:
-            raise FacekdError(
-                f"no record starts at byte {at} (found {magic:#010x} instead of {MAGIC:#010x}): "
-                "the file is damaged or the index belongs to another one."
-            )
-        end = start + (word & LENGTH_MASK)
-        if end > len(self.data):
-            raise FacekdError(
-                f"the record reaches to byte {end}, the file only to {len(self.data)}: "
-                "it was cut short; copy it again."
-            )
-        return start, end, word >> LENGTH_BITS
-
-    def _join(self, start: int, end: int, cflag: int) -> bytes:
-        """Join the parts of a record whose first part is given, the magic word between them."""
-        if cflag != 1:
-            raise FacekdError(f"it begins with a part of kind {cflag}, the middle of a record.")
-        parts = [bytes(self.data[start:end])]
-        while cflag != 3:
-            start, end, cflag = self._part(end + (-end & 3))
-            if cflag not in (2, 3):
-                raise FacekdError(
-                    f"a part of kind {cflag} follows at byte {start - 8}, not 2 or 3."
-                )
-            parts.append(bytes(self.data[start:end]))
-        return _MAGIC_BYTES.join(parts)
-
     def end(self, at: int) -> int:
-        """The byte behind the record that starts at byte `at`: behind all its parts and padding.
+        """The byte behind the record that starts at byte `at`; see `record_frames.record_end`."""
+        return record_end(self.data, at)
 
-        Raises:
-            FacekdError: No whole record starts there.
-        """
-        _, end, cflag = self._part(at)
-        if cflag > 1:
-            raise FacekdError(f"a part of kind {cflag} stands out of order at byte {at}.")
-        while cflag in (1, 2):
-            at = end + (-end & 3)
-            if at == len(self.data):
-                raise FacekdError(
-                    "its last part is missing: the file was cut short; copy it again."
-                )
-            _, end, cflag = self._part(at)
-            if cflag not in (2, 3):
-                raise FacekdError(f"a part of kind {cflag} stands out of order at byte {at}.")
-        return end + (-end & 3)
-
-    def _scan(self) -> npt.NDArray[np.int64]:
+    def _scan(self) -> Int64s:
         """Walk through the whole file and note where records start."""
-        offsets: list[int] = []
+        offsets = array("q")
         at = 0
         while at < len(self.data):
             try:
@@ -232,35 +167,7 @@ class RecordFile:
                 ) from None
             offsets.append(at)
             at = end
-        return np.array(offsets, dtype=np.int64)
-
-
-def read_index(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Read a `.idx` file: lines of key, tab, byte offset.
-
-    Returns:
-        keys and offsets, int64 (n,), in the file's order.
-
-    Raises:
-        FacekdError: A line is not of that form, or there is none.
-    """
-    try:
-        text = path.read_bytes().replace(b"\r\n", b"\n")
-    except OSError as error:
-        raise FacekdError(f"cannot read {path}: {error.strerror or error}.") from error
-    if text and not text.endswith(b"\n"):
-        text += b"\n"
-    shape = text.translate(None, b"0123456789")
-    if shape == b"\t\n" * (len(shape) // 2) and shape:
-        numbers = np.fromstring(text.decode("ascii"), dtype=np.int64, sep=" ")
-        if len(numbers) == len(shape):
-            return numbers[0::2], numbers[1::2]
-    lines = text.split(b"\n")
-    bad = next(n for n, line in enumerate(lines) if not re.fullmatch(rb"\d+\t\d+", line))
-    raise FacekdError(
-        f"{path} line {bad + 1} is not 'key<tab>offset' ({lines[bad][:40]!r}): delete the file and "
-        "the index is rebuilt from the .rec."
-    )
+        return np.frombuffer(offsets, np.int64)
 
 
 class RecordWriter:
@@ -299,27 +206,10 @@ class RecordWriter:
 
     def write(self, key: int, payload: bytes) -> None:
         """Append one record."""
-        if len(payload) > LENGTH_MASK:
-            raise FacekdError(f"record {key} has {len(payload)} bytes; RecordIO ends at 2**29 - 1.")
+        self.append(key, frame(key, payload))
+
+    def append(self, key: int, framed: bytes) -> None:
+        """Append one record as `frame` makes it."""
         self._index.write(b"%d\t%d\n" % (key, self._at))
-        parts = _split(payload)
-        for n, part in enumerate(parts):
-            cflag = 0 if len(parts) == 1 else 1 if n == 0 else 3 if n == len(parts) - 1 else 2
-            self._file.write(_FRAME.pack(MAGIC, cflag << LENGTH_BITS | len(part)))
-            self._file.write(part)
-            self._at += _FRAME.size + len(part)
-        padding = -self._at & 3
-        self._file.write(bytes(padding))
-        self._at += padding
-
-
-def _split(payload: bytes) -> Sequence[bytes]:
-    """Cut a payload at each magic word that starts at a multiple of four, leaving the word out."""
-    parts = []
-    start, found = 0, payload.find(_MAGIC_BYTES)
-    while found >= 0:
-        if found % 4 == 0:
-            parts.append(payload[start:found])
-            start = found + 4
-        found = payload.find(_MAGIC_BYTES, start if found % 4 == 0 else found + 1)
-    return [*parts, payload[start:]]
+        self._file.write(framed)
+        self._at += len(framed)

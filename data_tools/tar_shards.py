@@ -6,9 +6,8 @@ number, and all labels where there are several.
 """
 
 import json
-import mmap
 import re
-import tarfile
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,15 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FacekdError
+from .folder import SUFFIXES, UNKNOWN_SUFFIX
 from .images import Image, decode_rgb
-from .lst import Vector, whole_label
+from .label_vectors import LabelVectors, Vector
+from .lst import whole_label
 from .safe_paths import safe_relative
+from .tar_members import Member, map_tar, read_members
+from .texts import Texts
 
-_IMAGES = ("jpg", "jpeg", "png", "bmp", "webp", "ppm", "gif", "img")
+_IMAGES = frozenset(suffix.removeprefix(".") for suffix in SUFFIXES | {UNKNOWN_SUFFIX})
+_TWO_SAMPLES = "{}: there are two samples of that name; rename one."
 _MAX_TEXT = 1 << 20
-_MAX_IMAGE = 1 << 30
-_BLOCK = 512
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+Int64s = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class TarImages:
     """
 
     shards: Sequence[Path]
-    members: NDArray[np.int64]
+    members: Int64s
 
     def __len__(self) -> int:
         return len(self.members)
@@ -57,19 +61,27 @@ class TarImages:
     def encoded(self, index: int, /) -> memoryview:
         """The image's bytes, a view into the mapped file."""
         shard, at, size = self.members[index].tolist()
-        data: memoryview = self._mapped[shard]
+        if shard not in self._mapped:
+            self._mapped[shard] = map_tar(self.shards[shard])
+        data = self._mapped[shard]
         if at + size > len(data):
             raise FacekdError(f"{self.where(index)}: the file has become shorter; copy it again.")
         return data[at : at + size]
 
+    def take(self, rows: Int64s, /) -> "TarImages":
+        """These images alone, for another process."""
+        used, shard = np.unique(self.members[rows, 0], return_inverse=True)
+        members = np.column_stack([shard, self.members[rows, 1:]])
+        return TarImages([self.shards[i] for i in used.tolist()], members)
+
     def where(self, index: int, /) -> str:
-        """Shard, image and byte, for a message."""
+        """Shard and byte, for a message."""
         shard, at, _ = self.members[index].tolist()
-        return f"{self.shards[shard].name} image {index} at byte {at}"
+        return f"{self.shards[shard].name} at byte {at}"
 
     @cached_property
-    def _mapped(self) -> list[memoryview]:
-        return [_map(shard) for shard in self.shards]
+    def _mapped(self) -> dict[int, memoryview]:
+        return {}
 
 
 class TarSet(NamedTuple):
@@ -84,10 +96,10 @@ class TarSet(NamedTuple):
     """
 
     images: TarImages
-    labels: NDArray[np.int64]
-    places: list[str]
-    keys: NDArray[np.int64] | None
-    vectors: dict[int, Vector]
+    labels: Int64s
+    places: Texts
+    keys: Int64s | None
+    vectors: LabelVectors
 
 
 @dataclass
@@ -97,6 +109,7 @@ class _Sample:
     key: str
     image: tuple[int, int, str] | None = None
     texts: dict[str, bytes] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
 
 
 def find_shards(path: Path) -> list[Path]:
@@ -135,110 +148,91 @@ def read_shards(shards: Sequence[Path]) -> TarSet:
             too large, its name leaves its folder or occurs twice; a sample has no image, two
             images, or no label.
     """
-    members: list[tuple[int, int, int]] = []
-    labels: list[int] = []
-    places: list[str] = []
-    keys: list[int] = []
-    vectors: dict[int, Vector] = {}
-    seen: set[str] = set()
+    members, labels, keys, hashes = (array("q") for _ in range(4))
+    places, vectors = Texts(), LabelVectors()
     for number, shard in enumerate(shards):
         for sample in _samples(shard):
-            where = f"{shard}, sample {sample.key}"
-            if sample.key in seen:
-                raise FacekdError(f"{where}: there are two samples of that name; rename one.")
-            seen.add(sample.key)
             try:
                 if sample.image is None:
-                    raise FacekdError(f"it has no image ({', '.join(_IMAGES)}).")
+                    raise FacekdError(f"it has no image ({', '.join(sorted(_IMAGES))}).")
                 label, place, key, vector = _meaning(sample)
             except FacekdError as error:
+                where = f"{shard}, sample {sample.key}"
+                if hash(sample.key) in hashes:
+                    raise FacekdError(_TWO_SAMPLES.format(where)) from None
                 raise FacekdError(f"{where}: {error}") from None
             if vector is not None:
-                vectors[len(labels)] = vector
-            members.append((number, *sample.image[:2]))
+                vectors.append(len(labels), vector)
+            members.extend((number, *sample.image[:2]))
             labels.append(label)
             places.append(place)
             keys.append(key)
+            hashes.append(hash(sample.key))
     if not labels:
         raise FacekdError(f"{shards[0]} holds no images.")
-    numbered = min(keys) >= 0 and len(set(keys)) == len(keys)
+    _check_names(shards, np.frombuffer(hashes, np.int64))
+    numbers = np.frombuffer(keys, np.int64)
+    numbered = numbers.min() >= 0 and len(np.unique(numbers)) == len(numbers)
     return TarSet(
-        TarImages(tuple(shards), np.array(members, dtype=np.int64)),
-        np.array(labels, dtype=np.int64),
+        TarImages(tuple(shards), np.frombuffer(members, np.int64).reshape(-1, 3)),
+        np.frombuffer(labels, np.int64),
         places,
-        np.array(keys, dtype=np.int64) if numbered else None,
+        numbers if numbered else None,
         vectors,
     )
+
+
+def _check_names(shards: Sequence[Path], hashes: Int64s) -> None:
+    """Make sure that no two samples have one name; only equal hashes are looked at again."""
+    hashes = np.sort(hashes)
+    twice = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+    seen: set[str] = set()
+    for shard in shards if twice else ():
+        for sample in _samples(shard):
+            if hash(sample.key) in twice:
+                if sample.key in seen:
+                    raise FacekdError(_TWO_SAMPLES.format(f"{shard}, sample {sample.key}"))
+                seen.add(sample.key)
 
 
 def _samples(shard: Path) -> Iterator[_Sample]:
     """The samples of one shard: consecutive members of one key."""
     current: _Sample | None = None
-    names: set[str] = set()
-    data = _map(shard)
-    for member in _members(shard, data):
-        where = f"{shard}, {member.name!r} at byte {member.offset}"
+    data = map_tar(shard)
+    for member in read_members(shard, data):
         try:
-            name = str(safe_relative(member.name))
+            safe_relative(member.name)
+            key, kind = _parts(member.name)
+            if current is None or current.key != key:
+                if current is not None:
+                    yield current
+                current = _Sample(key)
+            _add(current, member, kind, data)
         except FacekdError as error:
-            raise FacekdError(f"{where}: {error}") from None
-        if name in names:
-            raise FacekdError(f"{where}: there are two members of that name; write it anew.")
-        names.add(name)
-        folder, slash, file = name.rpartition("/")
-        stem, _, kind = file.partition(".")
-        key, kind = folder + slash + stem, kind.lower()
-        if current is None or current.key != key:
-            if current is not None:
-                yield current
-            current = _Sample(key)
-        if kind in _IMAGES:
-            if current.image is not None:
-                raise FacekdError(f"{where}: its sample has two images; keep one.")
-            current.image = (member.offset_data, member.size, kind)
-        elif kind in ("cls", "json"):
-            if member.size > _MAX_TEXT:
-                raise FacekdError(f"{where}: {member.size} bytes are too many for a .{kind}.")
-            at = member.offset_data
-            current.texts[kind] = bytes(data[at : at + member.size])
+            raise FacekdError(f"{member.where(shard)}: {error}") from None
     if current is not None:
         yield current
 
 
-def _members(shard: Path, data: memoryview) -> Iterator[tarfile.TarInfo]:
-    """The plain files of a tar; anything but files and folders is refused."""
-    try:
-        with tarfile.open(shard, "r:", encoding="utf-8", errors="surrogateescape") as tar:
-            while (member := tar.next()) is not None:
-                where = f"{shard}, {member.name!r} at byte {member.offset}"
-                if member.isdir():
-                    continue
-                if not member.isreg() or member.issparse():
-                    raise FacekdError(f"{where} is a link or a device; only plain files are read.")
-                if not 0 <= member.size <= _MAX_IMAGE:
-                    raise FacekdError(f"{where} has {member.size} bytes, too many for an image.")
-                if member.offset_data + member.size > len(data):
-                    raise FacekdError(f"{where} is cut short; copy the file again.")
-                yield member
-                tar.members = []  # type: ignore[attr-defined]  # it would keep every header
-            end = tar.offset
-    except (
-        tarfile.TarError,
-        EOFError,
-        ValueError,
-        OverflowError,
-        OSError,
-        RecursionError,
-    ) as error:
-        packed = bytes(data[:2]) in (b"\x1f\x8b", b"BZ", b"\xfd7", b"\x28\xb5")
-        what = "is compressed; unpack it to a plain .tar" if packed else "is no sound tar file"
-        raise FacekdError(f"{shard} {what} ({error}).") from error
-    tail = bytes(data[end : end + _BLOCK])
-    if len(tail) < _BLOCK or any(tail):
-        raise FacekdError(
-            f"{shard}: no member and no end mark at byte {end}: the file is damaged or cut short; "
-            "copy it again."
-        )
+def _parts(name: str) -> tuple[str, str]:
+    """The name up to the first dot of its file, and what follows."""
+    folder, slash, file = name.rpartition("/")
+    stem, _, kind = file.partition(".")
+    return folder + slash + stem, kind.lower()
+
+
+def _add(sample: _Sample, member: Member, kind: str, data: memoryview) -> None:
+    if member.name in sample.names:
+        raise FacekdError("there are two members of that name; write it anew.")
+    sample.names.append(member.name)
+    if kind in _IMAGES:
+        if sample.image is not None:
+            raise FacekdError("its sample has two images; keep one.")
+        sample.image = (member.start, member.size, kind)
+    elif kind in ("cls", "json"):
+        if member.size > _MAX_TEXT:
+            raise FacekdError(f"{member.size} bytes are too many for a .{kind}.")
+        sample.texts[kind] = bytes(data[member.start : member.start + member.size])
 
 
 def _meaning(sample: _Sample) -> tuple[int, str, int, Vector | None]:
@@ -289,13 +283,3 @@ def _json(text: bytes) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise FacekdError("its .json is no object.")
     return told
-
-
-def _map(path: Path) -> memoryview:
-    try:
-        with path.open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise FacekdError(f"cannot read {path}: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise FacekdError(f"{path} is empty: copy it again.") from error

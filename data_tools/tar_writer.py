@@ -10,6 +10,8 @@ from .items import Item, image_suffix
 
 _BLOCK = tarfile.BLOCKSIZE
 _BUFFER = 1 << 20
+_EMPTY = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)
+_EMPTY_SUM = int(_EMPTY[148:154], 8) - 11 * ord("0")  # without name and size
 
 
 class TarWriter:
@@ -32,24 +34,25 @@ class TarWriter:
     def __exit__(self, *error: object) -> None:
         self._end_shard()
 
-    def write(self, item: Item, place: str, key: int) -> None:
-        """Append one sample, in a new shard where the last one is full."""
+    @staticmethod
+    def form(item: Item, place: str, key: int) -> bytes:
+        """One sample: its members as they stand in a tar."""
         told = {"identity": item.identity, "name": item.name, "label": item.label, "record": key}
         if item.vector is not None:
             told["labels"] = item.vector.tolist()
         text = json.dumps(told, ensure_ascii=False).encode()
-        sample = [
-            part
-            for suffix, data in (
-                (image_suffix(item.encoded), item.encoded),
-                (".cls", b"%d" % item.label),
-                (".json", text),
+        stem = b"%09d" % key
+        return b"".join(
+            (
+                *_member(stem + image_suffix(item.encoded).encode(), item.encoded),
+                *_member(stem + b".cls", b"%d" % item.label),
+                *_member(stem + b".json", text),
             )
-            for part in _member(f"{key:09d}{suffix}", data)
-        ]
-        file = self._shard_for(sum(map(len, sample)))
-        for part in sample:
-            file.write(part)
+        )
+
+    def append(self, sample: bytes) -> None:
+        """Append one sample as `form` makes it, in a new shard where the last one is full."""
+        self._shard_for(len(sample)).write(sample)
 
     def _shard_for(self, size: int) -> IO[bytes]:
         """The shard that takes a sample of so many bytes."""
@@ -73,8 +76,15 @@ class TarWriter:
             self._file = None
 
 
-def _member(name: str, data: Encoded) -> tuple[bytes, Encoded, bytes]:
-    """A plain file in a tar: header, bytes, zeros up to the next block."""
-    header = tarfile.TarInfo(name)
-    header.size = len(data)
-    return header.tobuf(tarfile.USTAR_FORMAT), data, bytes(-len(data) % _BLOCK)
+def _member(name: bytes, data: Encoded) -> tuple[bytes, Encoded, bytes]:
+    """A plain file in a tar: header, bytes, zeros up to the next block.
+
+    The header is that of `tarfile` with the three fields put in which differ: 0 name, 124 size,
+    148 the sum of all bytes, this field counted as blanks.
+    """
+    size = b"%011o" % len(data)
+    total = b"%06o" % (_EMPTY_SUM + sum(name) + sum(size))
+    header = b"".join(
+        (name.ljust(100, b"\0"), _EMPTY[100:124], size, _EMPTY[135:148], total, _EMPTY[154:])
+    )
+    return header, data, bytes(-len(data) % _BLOCK)

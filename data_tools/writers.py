@@ -1,25 +1,26 @@
 """Labelled sets, written whole or not at all: `.rec`, image folders, tar shards."""
 
 import shutil
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from ..errors import FacekdError
 from .folder_writer import FolderWriter
+from .forming import Form, form_all
 from .items import Item as Item
 from .items import Items as Items
 from .lst import FOLDER_LIST
 from .rec_writer import Layout, RecWriter
-from .safe_paths import safe_relative
 from .staging import publish_files, publish_folder, staging
 from .tar_shards import find_shards
 from .tar_writer import TarWriter
 
 SetKind = Literal["rec", "folder", "tar"]
 SHARD_BYTES = 1 << 30
+Watch = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 class Writer(Protocol):
@@ -35,8 +36,13 @@ class Writer(Protocol):
         /,
     ) -> None: ...
 
-    def write(self, item: Item, place: str, key: int) -> None:
-        """Append one image."""
+    @property
+    def form(self) -> Form:
+        """Makes of an image what is appended; in any process."""
+        ...
+
+    def append(self, formed: Any, /) -> None:
+        """Append one image as `form` makes it."""
         ...
 
 
@@ -67,6 +73,8 @@ def write_set(
     layout: Layout = "face2rec",
     shard_bytes: int = SHARD_BYTES,
     shard_images: int | None = None,
+    workers: int = 1,
+    watch: Watch = lambda pieces: pieces,
 ) -> int:
     """Write a labelled set; it appears when it is whole, or not at all.
 
@@ -84,13 +92,16 @@ def write_set(
             together, by record number.
         shard_bytes: A new shard begins before this size is passed.
         shard_images: A new shard begins after so many images.
+        workers: Processes that read images and make records, samples or files of them, where items
+            are `Items`; what is written does not depend on it.
+        watch: Wraps what is written, one piece an image: for a progress bar.
 
     Returns:
         How many images were written.
 
     Raises:
         FacekdError: Something stands there, the disk is full, there are no images, or one cannot
-            be written: its name is no safe path, its number occurs twice.
+            be written: its name is no safe path, its number occurs twice; or a process died.
     """
     path = Path(path)
     kind = kind or kind_of(path)
@@ -106,7 +117,12 @@ def write_set(
                 one = path.suffix == ".tar"
                 limit = None if one else shard_bytes
                 writer = stack.enter_context(TarWriter(stage, limit, None if one else shard_images))
-            count = _write_all(items, writer, first=int(layout == "face2rec"))
+            pieces = form_all(items, writer.form, int(layout == "face2rec"), workers)
+            count = 0
+            with closing(pieces):  # before the staging folder goes: others may write to it
+                for piece in watch(pieces):
+                    writer.append(piece)
+                    count += 1
             if not count:
                 raise FacekdError(f"there is no image to write to {path}.")
         _publish(stage, path, kind)
@@ -140,19 +156,6 @@ def check_destination(path: Path, kind: SetKind | Literal["bin"], force: bool) -
         raise FacekdError(f"{there[0]} exists; give another name, or --force to overwrite it.")
     if there and kind in ("folder", "tar") and path.suffix != ".tar":
         raise FacekdError(f"{path} is a file; give a folder's name.")
-
-
-def _write_all(items: Iterable[Item], writer: Writer, first: int) -> int:
-    count = 0
-    for item in items:
-        key = first + count if item.key is None else item.key
-        place = f"{item.identity}/{item.name}"
-        if not len(item.encoded):
-            raise FacekdError(f"the image {place} holds no bytes.")
-        safe_relative(place)
-        writer.write(item, place, key)
-        count += 1
-    return count
 
 
 def _publish(stage: Path, path: Path, kind: SetKind) -> None:

@@ -54,7 +54,14 @@ def add(commands: Commands) -> None:
         default="error",
         help="what to do with an image that cannot be read (default: error)",
     )
-    parser.add_argument("--workers", metavar="N", type=positive, default=1, help="reading threads")
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=positive,
+        default=1,
+        help="processes that read and form images, for what is written in this order by one "
+        "(default 1); the output does not depend on it",
+    )
     parser.add_argument("--force", action="store_true", help="replace a set that stands at DST")
     parser.set_defaults(work=_convert)
 
@@ -75,8 +82,8 @@ def _convert(arguments: argparse.Namespace) -> None:
         force=arguments.force,
         shard_bytes=arguments.shard_size << 20,
         shard_images=arguments.shard_images,
-        watch=lambda items, total: tqdm(
-            items, "convert", total, unit=" images", file=sys.stderr, mininterval=0.5
+        watch=lambda pieces, total: tqdm(
+            pieces, "convert", total, unit=" images", file=sys.stderr, mininterval=0.5
         ),
     )
     for reason in done.skipped:

@@ -140,6 +140,19 @@ def test_bad_record_is_an_error_or_left_out(tmp_path, label, image, message):
     assert "record 1" in records.skipped[0]
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_bits_that_are_no_number_are_told_without_a_warning(tmp_path, several, recwarn):
+    path = write(tmp_path / "a.rec", [(0, floats(0, 1) if several else 0.0, b"a"), (1, 1.0, b"b")])
+    data = bytearray(path.read_bytes())
+    at = 32 if several else 12
+    data[at : at + 4] = (0x7F800001).to_bytes(4, "little")  # a signalling NaN
+    path.write_bytes(data)
+    with pytest.raises(FacekdError, match=r"record 0 at byte 0 has the label nan"):
+        FaceRecords(path)
+    assert FaceRecords(path, on_bad_record="skip").keys.tolist() == [1]
+    assert not [str(warning.message) for warning in recwarn]
+
+
 def test_truncated_file_is_an_error_at_once(tmp_path):
     path = face2rec(tmp_path / "a.rec", [3, 3])
     path.write_bytes(path.read_bytes()[:150])
@@ -179,7 +192,7 @@ def test_pickles_without_its_bytes(tmp_path):
 
 
 def test_reading_is_spread_over_chunks(tmp_path, monkeypatch):
-    monkeypatch.setattr("facekd.data_tools.facerec._CHUNK", 4)
+    monkeypatch.setattr("facekd.data_tools.facerec._BLOCK", 4)
     records = FaceRecords(face2rec(tmp_path / "a.rec", [3, 1, 4, 1, 5]))
     assert records.labels.tolist() == [0] * 3 + [1] + [2] * 4 + [3] + [4] * 5
 

@@ -1,13 +1,16 @@
 import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from facekd.data_tools.file_images import FileImages
 from facekd.data_tools.images import encode_jpeg
+from facekd.data_tools.items import Item
 from facekd.data_tools.labelled import open_labelled
 from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
+from facekd.data_tools.writers import write_set
 from facekd.errors import FacekdError
 
 GREYS = {"ann/1.jpg": 10, "ann/2.jpg": 60, "ann/10.jpg": 110, "bob/1.jpg": 160, "cy/x.jpg": 210}
@@ -111,6 +114,23 @@ def test_what_is_neither(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"x")
     with pytest.raises(FacekdError, match=r"a\.zip is of no known kind; give a folder"):
         open_labelled(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize(("kind", "most"), [("bare", 35), ("rec", 70), ("folder", 60), ("tar", 80)])
+def test_an_image_costs_some_tens_of_bytes(tmp_path, kind, most):
+    count = 4000
+    items = (Item(f"{i // 50:06d}", f"{i % 50}.jpg", i // 50, b"\xff\xd8x") for i in range(count))
+    path = tmp_path / ("a.rec" if kind in ("bare", "rec") else "a")
+    write_set(items, path, "rec" if kind == "bare" else kind)
+    if kind == "bare":
+        (tmp_path / "a.lst").unlink()
+    open_labelled(path)  # what is imported and allocated once
+    tracemalloc.start()
+    found = open_labelled(path)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(found.images) == count
+    assert held < most * count + 50_000
 
 
 @pytest.mark.data

@@ -11,7 +11,7 @@ def test_im2rec_lists(tmp_path):
     found = read_list(path)
     assert found.keys.tolist() == [2, 4]
     assert found.labels.tolist() == [3, 7]
-    assert found.places == ["bob/x y.jpg", "ann/1.jpg"]
+    assert list(found.places) == ["bob/x y.jpg", "ann/1.jpg"]
     assert {row: vector.tolist() for row, vector in found.vectors.items()} == {0: [3, 0.25]}
 
 
@@ -21,7 +21,7 @@ def test_lists_as_insightface_writes_them(tmp_path):
     found = read_list(path)
     assert found.keys.tolist() == [1, 2]
     assert found.labels.tolist() == [0, 1]
-    assert found.places == ["m.01/1.jpg", "m.02/7.jpg"]
+    assert list(found.places) == ["m.01/1.jpg", "m.02/7.jpg"]
 
 
 def test_lines_are_read_back(tmp_path):
@@ -30,7 +30,7 @@ def test_lines_are_read_back(tmp_path):
     path.write_bytes(list_line(1 << 62, 16777216, vector, "é/a b") + list_line(0, 5, None, "x"))
     found = read_list(path)
     assert found.keys.tolist() == [0, 1 << 62]
-    assert found.places == ["x", "é/a b"]
+    assert list(found.places) == ["x", "é/a b"]
     assert np.array_equal(found.vectors[1], vector)
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facekd.data_tools.record_frames import MAGIC
+from facekd.data_tools.record_index import read_index
 from facekd.data_tools.recordio import (
-    MAGIC,
     IRHeader,
     RecordFile,
     RecordWriter,
     pack,
-    read_index,
     unpack,
 )
 from facekd.errors import FacekdError
@@ -220,3 +220,15 @@ def test_travels_into_another_process(tmp_path):
     assert len(pickle.dumps(records)) < 1500  # the mapped bytes do not travel
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(first_payload, (records,)) == b"one" * 1000
+
+
+def test_an_index_is_read_block_by_block(tmp_path, monkeypatch):
+    monkeypatch.setattr("facekd.data_tools.record_index._BLOCK", 5)
+    lines = [f"{7 * i}\t{4 * i * i}" for i in range(500)]
+    path = tmp_path / "a.idx"
+    path.write_text("\r\n".join(lines), newline="")
+    keys, offsets = read_index(path)
+    assert [f"{key}\t{at}" for key, at in zip(keys, offsets, strict=True)] == lines
+    path.write_text("\n".join([*lines[:400], "12 7", *lines[400:]]))
+    with pytest.raises(FacekdError, match=r"a\.idx line 401 is not 'key<tab>offset' \(b'12 7'\)"):
+        read_index(path)

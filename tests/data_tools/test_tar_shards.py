@@ -10,6 +10,7 @@ import pytest
 from facekd.data_tools.images import encode_jpeg
 from facekd.data_tools.items import Item
 from facekd.data_tools.labelled import open_labelled
+from facekd.data_tools.tar_members import map_tar, read_members
 from facekd.data_tools.writers import write_set
 from facekd.errors import FacekdError
 
@@ -72,6 +73,46 @@ def test_tar_itself_reads_what_we_write(tmp_path):
         assert tar.extractfile("000000003.jpg").read() == jpeg(110)
 
 
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 70_000])
+def test_headers_are_those_of_tar_itself(tmp_path, size):
+    write_set([Item("ann", "a.jpg", 3, b"\xff\xd8" + bytes(size), 1 << 60)], tmp_path / "a.tar")
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        members = tar.getmembers()
+    data = (tmp_path / "a.tar").read_bytes()
+    assert [member.name for member in members] == [f"{1 << 60}.{s}" for s in ("jpg", "cls", "json")]
+    for member in members:
+        plain = tarfile.TarInfo(member.name)
+        plain.size = member.size
+        assert data[member.offset : member.offset_data] == plain.tobuf(tarfile.USTAR_FORMAT)
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("headers", [{}, {"comment": "of the whole file"}])
+def test_members_are_found_as_tar_itself_finds_them(tmp_path, form, headers):
+    names = ["a/1.jpg", "zoë/2.jpg", "long/" + "n" * 90 + ".jpg", "b" * 120 + "/4.jpg", "5.jpg"]
+    path = tmp_path / "a.tar"
+    more = {"pax_headers": headers} if form == tarfile.PAX_FORMAT else {}
+    with tarfile.open(path, "w", format=form, **more) as tar:
+        for n, name in enumerate(names):
+            folder = tarfile.TarInfo(f"folder{n}")
+            folder.type = tarfile.DIRTYPE
+            tar.addfile(folder)
+            member = tarfile.TarInfo(name)
+            member.size = 400 * n
+            tar.addfile(member, io.BytesIO(bytes([n]) * member.size))
+    with tarfile.open(path) as tar:
+        theirs = [(m.name, m.offset, m.offset_data, m.size) for m in tar if m.isreg()]
+    assert list(read_members(path, map_tar(path))) == theirs
+    assert [name for name, *_ in theirs] == names
+
+
+def test_samples_of_one_name_in_two_shards(tmp_path):
+    for n in range(2):
+        pack(tmp_path / f"{n}.tar", [(f"{n}.jpg", b"x"), (f"{n}.cls", b"3"), *GOOD])
+    with pytest.raises(FacekdError, match=r"1\.tar, sample k: there are two samples of that name"):
+        open_labelled(tmp_path)
+
+
 def test_read_in_place(tmp_path):
     write_set(ITEMS, tmp_path / "a.tar")
     found = open_labelled(tmp_path / "a.tar")
@@ -80,7 +121,7 @@ def test_read_in_place(tmp_path):
     assert list(found.ids) == ["Zoë B/a b.jpg", "Zoë B/b.jpg", "3/x.y.jpg"]
     again = pickle.loads(pickle.dumps(found)).images
     assert [round(float(again[n].mean())) for n in range(3)] == [10, 60, 110]
-    assert again.where(2).startswith("a.tar image 2 at byte ")
+    assert again.where(2).startswith("a.tar at byte ")
 
 
 def test_a_shard_ends_before_it_is_too_large(tmp_path):
@@ -94,7 +135,7 @@ def test_a_shard_ends_before_it_is_too_large(tmp_path):
 
 def test_an_image_that_does_not_decode_is_named(tmp_path):
     pack(tmp_path / "a.tar", [("k.jpg", b"no image"), ("k.cls", b"3")])
-    with pytest.raises(FacekdError, match=r"a\.tar image 0 at byte 512: 8 bytes do not decode"):
+    with pytest.raises(FacekdError, match=r"a\.tar at byte 512: 8 bytes do not decode"):
         open_labelled(tmp_path / "a.tar").images[0]
 
 
