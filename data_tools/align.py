@@ -19,6 +19,8 @@ TEMPLATE = np.array(
     dtype=np.float32,
 )
 """(x, y) of left eye, right eye, nose tip, left and right mouth corner in a 112-pixel crop."""
+_MIDDLE = complex(*TEMPLATE.mean(axis=0, dtype=np.float64))
+_SPREAD = TEMPLATE.astype(np.float64) @ (1, 1j) - _MIDDLE
 _POINT = 1e-6  # pixels: landmarks that spread less than this are one point
 
 
@@ -38,28 +40,28 @@ def similarity(landmarks: NDArray[np.floating], size: int = SIZE) -> NDArray[np.
     Raises:
         FacekdError: Not five finite points, or points that fix no turn or scale.
     """
-    points = np.asarray(landmarks, dtype=np.float64)
+    points = np.ascontiguousarray(landmarks, dtype=np.float64)
     if points.shape != TEMPLATE.shape or not np.isfinite(points).all():
         raise FacekdError(
             f"landmarks of shape {points.shape} ({np.count_nonzero(~np.isfinite(points))} not "
             "finite); expected x and y of five points in pixels."
         )
-    source = points @ (1, 1j)
-    target = TEMPLATE.astype(np.float64) @ (1, 1j) * (size / SIZE)
-    spread = source - source.mean()
+    source = points.view(np.complex128)[:, 0]
+    middle = source.mean()
+    spread = source - middle
     power = np.vdot(spread, spread).real
     if power < _POINT**2:
         raise FacekdError(
             f"all five landmarks lie on one point, ({points[0, 0]:g}, {points[0, 1]:g}); there is "
             "no face to turn upright."
         )
-    turn = np.vdot(spread, target - target.mean()) / power
+    turn = np.vdot(spread, _SPREAD) / power * (size / SIZE)
     if abs(turn) < _POINT:
         raise FacekdError(
             f"the landmarks {points.round(1).tolist()} fit a face in no direction; expected left "
             "eye, right eye, nose tip, left and right mouth corner, as seen in the picture."
         )
-    shift = target.mean() - turn * source.mean()
+    shift = _MIDDLE * (size / SIZE) - turn * middle
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 

@@ -3,7 +3,7 @@
 import fcntl
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -77,7 +77,7 @@ class AlignLog:
 
     def add(self, outcome: Outcome) -> None:
         """Write one outcome; it is in the file when this returns."""
-        line = json.dumps(asdict(outcome), ensure_ascii=True).encode() + b"\n"
+        line = json.dumps(_entry(outcome), ensure_ascii=True).encode() + b"\n"
         try:
             place = self._file.seek(0, 2)
             self._file.write(line)
@@ -126,3 +126,8 @@ class AlignLog:
             f"{self._path} is of an interrupted alignment with other settings "
             f"({'; '.join(changed)}); give those again, or --force to begin anew."
         )
+
+
+def _entry(outcome: Outcome) -> dict[str, Any]:
+    """As `dataclasses.asdict`, which copies every number and takes ten times as long."""
+    return vars(outcome) | {"faces": [vars(face) for face in outcome.faces]}

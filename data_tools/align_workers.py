@@ -1,12 +1,13 @@
 """Photographs aligned one by one, in this process or in several."""
 
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
+from itertools import chain, islice, repeat, takewhile
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -21,8 +22,10 @@ from .images import Image, decode_rgb, encode_jpeg, read_encoded
 from .landmark_table import faces_of
 
 NO_FACE = "no face found"
-_CHUNK = 32  # photographs a process is handed at once
-_AHEAD = 4  # photographs in memory between two threads; chunks a process
+_CHUNKS = (8, 16, 32, 64, 128)  # photographs a process is handed at once: few at first
+_AHEAD = 4  # chunks a process has waiting
+_GROUP = 8  # photographs a thread does before the next thread has them
+_GROUP_BYTES = 1 << 24  # of decoded photographs, at which a group ends before
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -76,7 +79,10 @@ class _Looked:
 
 
 class Aligner:
-    """Reads, detects, cuts: while one is looked at, the next is read and the last one written.
+    """Reads, detects, cuts: while some are looked at, the next are read and the last ones written.
+
+    A few at a time: a detector leaves nothing else in a core's cache, and what comes after it runs
+    at half its speed until it is back.
 
     Args:
         settings: How.
@@ -85,18 +91,36 @@ class Aligner:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._detector = settings.open_detector() if settings.open_detector is not None else None
-        self._folders: set[Path] = set()
+        self._target = str(settings.target)
+        self._folders: set[str] = set()
 
     def each(self, photographs: Iterable[Photograph]) -> Iterator[Outcome]:
         """Write the crops of photographs and tell what became of each, in their order."""
+        rest = iter(photographs)
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-            read = _ahead(reader, self._read, photographs)
-            yield from _ahead(writer, self._cut, map(self._look, read))
+            read = takewhile(len, _ahead(reader, self._read_group, repeat(rest), 1))
+            looked = ([self._look(one) for one in group] for group in read)
+            for outcomes in _ahead(writer, self._cut_group, looked, 1):
+                yield from outcomes
+
+    def _read_group(self, rest: Iterator[Photograph]) -> list[_Looked]:
+        """The next photographs; an empty list when there are no more."""
+        group: list[_Looked] = []
+        size = 0
+        for photograph in islice(rest, _GROUP):
+            group.append(self._read(photograph))
+            size += 0 if group[-1].image is None else group[-1].image.nbytes
+            if size >= _GROUP_BYTES:
+                break
+        return group
+
+    def _cut_group(self, group: list[_Looked]) -> list[Outcome]:
+        return [self._cut(looked) for looked in group]
 
     def _read(self, photograph: Photograph) -> _Looked:
         try:
-            path = self._settings.source / photograph.image
-            return _Looked(photograph, decode_rgb(read_encoded(path)))
+            encoded = read_encoded(self._settings.source / photograph.image)
+            return _Looked(photograph, decode_rgb(encoded))
         except FacekdError as error:
             return _Looked(photograph, bad=str(error))
 
@@ -105,11 +129,10 @@ class Aligner:
         if read.image is None:
             return read
         if given is not None:
-            return replace(read, found=best_first(given, read.image))
+            return _Looked(read.photograph, read.image, best_first(given, read.image))
         if self._detector is None:
             return read
-        found, retried = find_faces(self._detector, read.image)
-        return replace(read, found=found, retried=retried)
+        return _Looked(read.photograph, read.image, *find_faces(self._detector, read.image))
 
     def _cut(self, looked: _Looked) -> Outcome:
         """Done when this returns; the log, which is written after it, knows of whole crops only."""
@@ -130,12 +153,14 @@ class Aligner:
         return Outcome(photograph.image, faces, "" if faces else NO_FACE, looked.retried)
 
     def _write(self, name: str, encoded: bytes) -> None:
-        path = self._settings.target / name
+        path = f"{self._target}/{name}"
         try:
-            if path.parent not in self._folders:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._folders.add(path.parent)
-            path.write_bytes(encoded)
+            folder = os.path.dirname(path)
+            if folder not in self._folders:
+                os.makedirs(folder, exist_ok=True)
+                self._folders.add(folder)
+            with open(path, "wb") as file:
+                file.write(encoded)
         except OSError as error:
             raise FacekdError(
                 f"cannot write {path}: {error.strerror or error}; free space and run again: it "
@@ -144,7 +169,7 @@ class Aligner:
 
 
 def _ahead(
-    pool: Executor, function: Callable[[S], T], items: Iterable[S], count: int = _AHEAD
+    pool: Executor, function: Callable[[S], T], items: Iterable[S], count: int
 ) -> Iterator[T]:
     """`map(function, items)` in a pool, a few items ahead of who takes the results."""
     waiting: deque[Future[T]] = deque()
@@ -172,7 +197,8 @@ def align_each(
         yield from Aligner(settings).each(photographs)
         return
     rest = iter(photographs)
-    chunks = iter(lambda: list(islice(rest, _CHUNK)), [])
+    sizes = chain(*(repeat(size, workers) for size in _CHUNKS), repeat(_CHUNKS[-1]))
+    chunks = takewhile(len, (list(islice(rest, size)) for size in sizes))
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (settings,))
     try:
         for outcomes in _ahead(pool, _align_chunk, chunks, _AHEAD * workers):

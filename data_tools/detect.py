@@ -120,6 +120,8 @@ class YuNet:
             return NOTHING
         corners = np.concatenate([faces[:, :2], faces[:, :2] + faces[:, 2:4]], axis=1)
         found = Detections(corners, faces[:, 4:14].reshape(-1, 5, 2), faces[:, 14])
+        if small is image:
+            return found
         # pixel i of the small picture covers pixels from scale * i of the large one: centres differ
         return found.moved(scale, (scale[0] / 2 - 0.5, scale[1] / 2 - 0.5))
 
@@ -150,7 +152,13 @@ class InsightFace:
                 "downloads no models), or give another file: insightface:FILE.onnx."
             )
         with contextlib.redirect_stdout(sys.stderr):  # it prints what it loads
-            model: Any = model_zoo.get_model(str(path), providers=["CPUExecutionProvider"])
+            try:
+                model: Any = model_zoo.get_model(str(path), providers=["CPUExecutionProvider"])
+            except Exception as error:  # onnxruntime's have no class of their own in common
+                raise FacekdError(
+                    f"{path} is no network that insightface reads ({str(error).splitlines()[0]}); "
+                    "give an SCRFD file such as det_10g.onnx."
+                ) from error
             if getattr(model, "taskname", None) != "detection":
                 raise FacekdError(f"{path} is no face detector that insightface knows.")
             model.prepare(ctx_id=-1, input_size=(LONGEST, LONGEST), det_thresh=score)
@@ -200,6 +208,8 @@ def best_first(found: Detections, image: Image) -> Detections:
     By the box's area less twice the squared distance of its middle from the picture's, in pixels:
     insightface's rule (`SCRFD.detect`, metric "default", python-package/insightface/model_zoo).
     """
+    if len(found) < 2:
+        return found
     sides = found.boxes[:, 2:] - found.boxes[:, :2]
     middle = (found.boxes[:, 2:] + found.boxes[:, :2]) / 2
     away = middle - np.array([image.shape[1] // 2, image.shape[0] // 2], np.float32)

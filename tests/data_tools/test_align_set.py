@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from facekd.data_tools import align_workers
 from facekd.data_tools.align import TEMPLATE, warp_face
 from facekd.data_tools.align_log import AlignLog, Outcome
 from facekd.data_tools.align_set import align_set, list_photographs
@@ -209,6 +210,15 @@ def test_a_detector_that_cannot_be_opened_in_a_process_is_told(source, tmp_path)
     settings = Settings(source, tmp_path / "out", partial(YuNet, tmp_path / "none.onnx"))
     with pytest.raises(FacekdError, match="there is no detector"):
         align_set(settings, "none")
+
+
+def test_large_photographs_are_handed_on_one_at_a_time(source, tmp_path, monkeypatch):
+    """So that a group of them does not fill the memory; nothing is lost where groups end."""
+    monkeypatch.setattr(align_workers, "_GROUP_BYTES", 1)
+    settings = Settings(source, tmp_path, Known)
+    outcomes = list(align_workers.align_each(settings, list_photographs(source), 1))
+    assert [outcome.image for outcome in outcomes] == PEOPLE
+    assert [len(outcome.faces) for outcome in outcomes] == [0, 1, 1, 1, 1, 1]
 
 
 def test_a_process_that_dies_is_told(source, tmp_path):

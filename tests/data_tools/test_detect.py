@@ -103,6 +103,77 @@ def test_insightfaces_detector_is_given_bgr_and_downloads_nothing(insightface, t
         InsightFace(tmp_path / "det_10g.onnx")
 
 
+def scrfd_file(path, row, column, distances, points, score):
+    """A network with SCRFD's nine outputs and one face, whose score is the redness times `score`.
+
+    Distances and points are in cells of 32 pixels, from the anchor's corner of the cell.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    nodes = [
+        helper.make_node("Slice", ["x", "zero", "one", "one"], ["red"]),
+        helper.make_node("ReduceMean", ["red"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "scale"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "half"], ["redness"]),
+    ]
+    constants = {
+        "zero": np.array([0]),
+        "one": np.array([1]),
+        "scale": np.float32(128 / 255),
+        "half": np.float32(0.5),
+    }
+    outputs = []
+    for kind, width in (("score", 1), ("bbox", 4), ("kps", 10)):
+        for stride in (8, 16, 32):
+            values = np.zeros((2 * (640 // stride) ** 2, width), np.float32)
+            if stride == 32:
+                given = {"score": score, "bbox": distances, "kps": np.ravel(points)}
+                values[2 * (row * 20 + column)] = given[kind]
+            constants[f"{kind}_{stride}_made"] = values
+            by = "redness" if kind == "score" else "one_float"
+            nodes.append(
+                helper.make_node("Mul", [f"{kind}_{stride}_made", by], [f"{kind}_{stride}"])
+            )
+            outputs.append(
+                helper.make_tensor_value_info(
+                    f"{kind}_{stride}", onnx.TensorProto.FLOAT, ["n", width]
+                )
+            )
+    constants["one_float"] = np.float32(1)
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, "h", "w"])
+    made = [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()]
+    graph = helper.make_graph(nodes, "scrfd", [x], outputs, made)
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
+def test_insightfaces_own_scrfd_class_is_read_in_the_pictures_pixels(tmp_path):
+    """A picture of 320x160 is doubled for the 640x640 it sees: by hand, half of 32 times a cell."""
+    pytest.importorskip("insightface", reason="the extra align is not installed")
+    points = [[0.5, 0.5], [1.5, 0.5], [1, 1], [0.6, 1.5], [1.4, 1.5]]
+    scrfd_file(tmp_path / "scrfd.onnx", 3, 7, [1, 2, 3, 4], points, 0.9)
+    detector = InsightFace(tmp_path / "scrfd.onnx", 0.6)
+    red = np.zeros((160, 320, 3), np.uint8)
+    red[..., 0] = 255
+    bordered = np.zeros((640, 640, 3), np.uint8)
+    bordered[..., 0] = 255
+    found = detector.find(bordered)
+    assert found.boxes.tolist() == [[192, 32, 320, 224]]
+    np.testing.assert_allclose(found.landmarks[0], np.add(points, (7, 3)) * 32, atol=1e-4)
+    np.testing.assert_allclose(found.scores, 0.9, atol=5e-3)
+    blue = bordered[..., ::-1].copy()
+    assert len(detector.find(blue)) == 0
+    scrfd_file(tmp_path / "wide.onnx", 3, 7, [1, 2, 3, 4], points, 0.9 * 2)
+    found = InsightFace(tmp_path / "wide.onnx", 0.6).find(red)
+    assert found.boxes.tolist() == [[96, 16, 160, 112]]
+    np.testing.assert_allclose(found.landmarks[0], np.add(points, (7, 3)) * 16, atol=1e-4)
+    assert len(detector.find(red)) == 0  # half of what it sees is black: 0.45
+    (tmp_path / "text.onnx").write_bytes(b"no network")
+    with pytest.raises(FacekdError, match=r"text\.onnx is no network that insightface reads"):
+        InsightFace(tmp_path / "text.onnx")
+
+
 def test_without_insightface_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "insightface", None)
     with pytest.raises(FacekdError, match=r"pip install 'facekd\[align\]'"):
