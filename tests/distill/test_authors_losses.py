@@ -1,33 +1,11 @@
 """Our terms and margins against numbers that the authors' code gave (tests/fixtures/make_*.py)."""
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
+from authors_numbers import close, fixture
 
 from facekd.distill import Objective, build_terms
 from facekd.heads import MARGINS, Classifier
-
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-
-
-def fixture(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    content = json.loads((FIXTURES / f"{name}.json").read_text())
-    inputs = {
-        key: torch.tensor(v, dtype=torch.int64 if key == "labels" else torch.float64)
-        if isinstance(v, list)
-        else v
-        for key, v in content["inputs"].items()
-    }
-    return inputs, content["results"]
-
-
-def close(found: torch.Tensor, expected: Any) -> None:
-    expected = torch.tensor(expected, dtype=torch.float64)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-12)
-
 
 # One row per loss of HeadSharingKD: the terms that reproduce it.
 HEADSHARING = {
