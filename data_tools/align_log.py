@@ -129,5 +129,5 @@ class AlignLog:
 
 
 def _entry(outcome: Outcome) -> dict[str, Any]:
-    """As `dataclasses.asdict`, which copies every number and takes ten times as long."""
+    """As `dataclasses.asdict`, which copies every number and takes fifty times as long."""
     return vars(outcome) | {"faces": [vars(face) for face in outcome.faces]}
