@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from facekd.distill import PRESETS, Objective, build_terms, expand
+from facekd.distill import PRESETS, Objective, Sizes, build_terms, expand
 from facekd.errors import FacekdError
 from facekd.heads import Classifier
 
@@ -80,7 +80,8 @@ def names_of(loss):
 def test_every_preset_builds_and_trains(name):
     torch.manual_seed(0)
     own, other = Classifier(6, 4, bias=True), Classifier(6, 4, bias=True)
-    objective = Objective(build_terms(expand(name)), own, other)
+    sizes = Sizes(num_images=5, num_classes=6, student_dim=4, teacher_dim=4)
+    objective = Objective(build_terms(expand(name), sizes), own, other)
     z = torch.randn(5, 4, requires_grad=True)
     total, _ = objective(z, torch.tensor([0, 1, 2, 3, 5]), torch.arange(5), torch.randn(5, 4))
     total.backward()
