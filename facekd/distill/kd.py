@@ -7,12 +7,12 @@ from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
 from facekd.distill.settings import NotNegative, Positive
-from facekd.distill.term import TERMS, Form, Need, Side, Step, Term
-from facekd.errors import FacekdError
+from facekd.distill.soft import SoftTerm
+from facekd.distill.term import TERMS, Step
 
 
 @TERMS.register("kd")
-class KD(Term):
+class KD(SoftTerm):
     """KL divergence between the teacher's and the student's softmax, times T squared.
 
     T^2/B sum_i KL(p_t,i || p_i) with p_t = softmax(l(z_t; W_t)/T) (arXiv 1503.02531). With
@@ -35,45 +35,11 @@ class KD(Term):
 
     paper = "Hinton et al., arXiv 1503.02531; on the teacher's head: TH-KD, arXiv 2201.06945"
 
-    def __init__(
-        self,
-        head: Side = "student",
-        temperature: Positive = 4.0,
-        scale: Positive | None = None,
-        logits: Form = "cosine",
-    ) -> None:
-        super().__init__()
-        if logits == "linear" and scale is not None:
-            raise FacekdError("term 'kd': linear logits have no setting 'scale'; remove it.")
-        self.head: Side = head
-        self.temperature = temperature
-        self.scale = 64.0 if scale is None else scale
-        self.linear = logits == "linear"
-        needs: set[Need] = {"teacher_embeddings", "teacher_head"}
-        needs |= {"student_head"} if head == "student" else {"projector"}
-        self.needs = frozenset(needs)
-
     def forward(self, step: Step) -> Tensor:
         """Mean over the batch: a scalar."""
-        student = self._log_probabilities(step, "student", self.head)
-        teacher = step.once(
-            ("teacher log-probabilities", self.linear, self.scale, self.temperature),
-            lambda: self._log_probabilities(step, "teacher", "teacher"),
-        )
-        if student.shape != teacher.shape:
-            raise FacekdError(
-                f"term 'kd': the student's head has {student.shape[1]} classes and the teacher's "
-                f"{teacher.shape[1]}; both need the same label map."
-            )
+        student, teacher = self.log_probabilities(step)
         divergence = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
         return divergence * self.temperature**2
-
-    def _log_probabilities(self, step: Step, embeddings: Side, head: Side) -> Tensor:
-        if self.linear:
-            logits = step.logits(embeddings, head)
-        else:
-            logits = self.scale * step.cosines(embeddings, head)
-        return F.log_softmax(logits / self.temperature, dim=1)
 
 
 @preset("kd", paper="arXiv 1503.02531")

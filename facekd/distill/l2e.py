@@ -5,9 +5,9 @@ from typing import Any, Literal
 from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
+from facekd.distill.same_width import same_width
 from facekd.distill.settings import NotNegative
 from facekd.distill.term import TERMS, Step, Term
-from facekd.errors import FacekdError
 from facekd.heads.classifier import unit
 
 
@@ -36,12 +36,7 @@ class L2E(Term):
 
     def forward(self, step: Step) -> Tensor:
         """The distance over the batch: a scalar."""
-        student, teacher = step.projected, step.teacher
-        if student.shape != teacher.shape:
-            raise FacekdError(
-                f"term 'l2e': the student's embeddings are {student.shape[1]} wide and the "
-                f"teacher's {teacher.shape[1]}; put a projector between them."
-            )
+        student, teacher = same_width("l2e", step)
         if self.normalize:
             student, teacher = unit(student), unit(teacher)
         distances = (student - teacher).square().sum(dim=1)
