@@ -33,8 +33,24 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         FacekdError: Any mistake in it: file, line, what was found and the near key.
     """
-    path = _find(source)
-    document = read_document(path)
+    path = find_recipe(source)
+    return build_recipe(read_document(path), overrides, f"runs/{path.stem}")
+
+
+def build_recipe(
+    document: Document, overrides: Sequence[str], output: str, said_in: str = "command line"
+) -> Recipe:
+    """Check the recipe that a document and settings over it make.
+
+    Args:
+        document: The keys, with the places where they stand.
+        overrides: `key.path=value` settings that win over them.
+        output: The run folder where none is named.
+        said_in: Where the overrides come from, for messages.
+
+    Raises:
+        FacekdError: As `load_recipe`.
+    """
     if not isinstance(document.data, dict):
         raise FacekdError(f"{document.name}: a recipe is a mapping of keys, not a plain value.")
     raw = dict(document.data)
@@ -45,8 +61,8 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         if override not in shared:
             _override(raw, override)
-    raw.setdefault("output", f"runs/{path.stem}")
-    places = _Places(document, overrides)
+    raw.setdefault("output", output)
+    places = _Places(document, overrides, said_in)
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
@@ -63,8 +79,12 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
-def _find(source: str) -> Path:
-    """The file that a recipe's path or name means."""
+def find_recipe(source: str) -> Path:
+    """The file that a recipe's path or name means.
+
+    Raises:
+        FacekdError: There is none, or it is a folder.
+    """
     path = Path(source)
     shipped = shipped_recipes()
     if path.is_dir():
@@ -111,18 +131,19 @@ def _merge_common(raw: dict[str, Any], document: Document) -> dict[str, Any]:
         raise FacekdError(f"{document.where(('common',))}: common must be a mapping of settings.")
     if isinstance(stages, dict):
         raw["stages"] = {
-            name: _merged(common, stage) if isinstance(stage, dict) or stage is None else stage
+            name: merge_stage(common, stage) if isinstance(stage, dict) or stage is None else stage
             for name, stage in stages.items()
         }
     return raw
 
 
-def _merged(under: dict[str, Any], over: dict[str, Any] | None) -> dict[str, Any]:
+def merge_stage(under: dict[str, Any], over: dict[str, Any] | None) -> dict[str, Any]:
+    """One stage's settings over another's: sections are merged, those of `_WHOLE` replaced."""
     result = dict(under)
     for key, value in (over or {}).items():
         below = result.get(key)
         both = isinstance(value, dict) and isinstance(below, dict) and key not in _WHOLE
-        result[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+        result[key] = merge_stage(below, value) if both else value  # type: ignore[arg-type]
     return result
 
 
@@ -153,11 +174,12 @@ class _Places:
 
     Args:
         document: The file.
-        overrides: `key.path=value` settings of the command line.
+        overrides: `key.path=value` settings that win over it.
+        said_in: Where those come from.
     """
 
-    def __init__(self, document: Document, overrides: Sequence[str]) -> None:
-        self.document = document
+    def __init__(self, document: Document, overrides: Sequence[str], said_in: str) -> None:
+        self.document, self.said_in = document, said_in
         split = (override.partition("=") for override in overrides)
         self.overridden: dict[KeyPath, str] = {tuple(k.split(".")): v for k, _, v in split}
 
@@ -167,7 +189,7 @@ class _Places:
         shared = ("common", *names[2:]) if names[:1] == ("stages",) and len(names) > 2 else names
         for key in self.overridden:
             if names[: len(key)] == key or shared[: len(key)] == key:
-                return "command line"
+                return self.said_in
         if path not in self.document.lines and shared in self.document.lines:
             return self.document.where(shared)
         return self.document.where(path)
