@@ -1,11 +1,17 @@
 """Name -> builder, filled by a decorator."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from facekd.errors import FacekdError, did_you_mean
 
 T = TypeVar("T")
+
+
+def first_line(entry: object) -> str:
+    """The first line of an entry's docstring, as lists of what there is show it."""
+    return (inspect.getdoc(entry) or "").partition("\n")[0]
 
 
 class Registry(Generic[T]):

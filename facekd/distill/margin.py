@@ -1,114 +1,108 @@
 """Margin softmax, on the student's own head or on the teacher's."""
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
-from facekd.distill.presets import TermSpec, preset, term_spec
-from facekd.distill.settings import Angle, NotNegative, Positive
 from facekd.distill.term import TERMS, Need, Side, Step, Term
-from facekd.errors import FacekdError
-from facekd.heads.margins import MARGINS
+from facekd.errors import FacekdError, did_you_mean
+from facekd.heads.margin_functions import filter_others
+from facekd.heads.margins import MARGINS, CosineMargin
+from facekd.settings import Positive, check_settings, setting_names
 
-_SETTINGS = {
-    "arcface": {"m", "scale", "straight_through"},
-    "cosface": {"m", "scale", "straight_through"},
-    "combined": {"m1", "m2", "m3", "scale", "straight_through"},
-    "softmax": set[str](),
-}
+Cosine = Annotated[float, Field(gt=0, le=1)]
 
 
 @TERMS.register("margin")
 class Margin(Term):
-    """Cross-entropy of scaled cosines with a margin (ArcFace, CosFace, combined), or plain softmax.
+    """Cross-entropy of scaled cosines with a margin (ArcFace, AdaFace, ...), or plain softmax.
 
     CE = -1/B sum_i log( exp(s c'_{i,y_i}) / sum_j exp(s c'_{i,j}) ), where c' are the cosines with
-    the margin of `facekd.heads.margins` at the target (arXiv 1801.07698, equation 3). With
-    `head: teacher` the student's embeddings are classified by the teacher's frozen head: the
-    second part of TH-KD's equation 2 (arXiv 2201.06945), and by itself ProxylessKD
-    (arXiv 2011.00265). `margin: softmax` takes linear logits z W^T + b, no scale. Rows with label
-    -1 are left out of the mean; a batch of nothing else gives 0.
+    one of the margins of `facekd.heads` (arXiv 1801.07698, equation 3). With `head: teacher` the
+    student's embeddings are classified by the teacher's frozen head: the second part of TH-KD's
+    equation 2 (arXiv 2201.06945), and by itself ProxylessKD (arXiv 2011.00265). What a margin adds
+    to each image's loss (MagFace's reward for length) is averaged as the cross-entropy is.
+    `margin: softmax` takes linear logits z W^T + b, no scale. Rows with label -1 are left out of
+    the mean; a batch of nothing else gives 0.
 
     Args:
         head: Whose classifier reads the student's embeddings.
-        margin: Which margin.
-        m: Margin of arcface (radians, default 0.5) or cosface (cosine, default 0.35).
-        m1: Factor on the angle (combined; default 1).
-        m2: Added to the angle, radians (combined; default 0.5).
-        m3: Taken from the cosine (combined; default 0).
-        scale: s, what cosines are multiplied by (default 64).
-        straight_through: insightface's gradient instead of the true one (default off).
+        margin: One of `facekd.heads.MARGINS`, or softmax.
+        scale: s, what cosines are multiplied by (default: the margin's own; 64, SphereFace's 30).
+        filter_above: Inter-class filtering: wrong classes' cosines above it become 0 before the
+            margin, for data with one person under two labels (insightface's `_filter04`
+            configurations have 0.4; default: off).
+        sub_centres: Sub-centre ArcFace (ECCV 2020): the student's head has several centres a class.
+            Without it such a head is welcome, too; with it the stage must have one.
+        **settings: The margin's own.
 
     Raises:
-        FacekdError: A setting is given that the chosen margin does not have.
+        FacekdError: An unknown margin, or a setting that the chosen one does not have.
     """
 
-    paper = "ArcFace arXiv 1801.07698, CosFace arXiv 1801.09414"
+    paper = "ArcFace arXiv 1801.07698, CosFace arXiv 1801.09414; others: see the margins"
+    ranks = (
+        "each process computes it on its own batch; what adaface and curricularface remember is "
+        "taken over all processes' rows, and equal in each of them"
+    )
 
     def __init__(
         self,
         head: Side = "student",
-        margin: Literal["arcface", "cosface", "combined", "softmax"] = "arcface",
-        m: Angle | None = None,
-        m1: Positive | None = None,
-        m2: Angle | None = None,
-        m3: NotNegative | None = None,
+        margin: str = "arcface",
         scale: Positive | None = None,
-        straight_through: bool | None = None,
+        filter_above: Cosine | None = None,
+        sub_centres: bool = False,
+        **settings: Any,
     ) -> None:
         super().__init__()
         self.head: Side = head
-        self.margin = margin
         self.linear = margin == "softmax"
-        on_teacher: frozenset[Need] = frozenset({"labels", "teacher_head", "projector"})
-        self.needs = frozenset({"labels", "student_head"}) if head == "student" else on_teacher
-        given: dict[str, Any] = {
-            "m": m, "m1": m1, "m2": m2, "m3": m3,
-            "scale": scale, "straight_through": straight_through,
-        }  # fmt: skip
-        self.settings = {name: value for name, value in given.items() if value is not None}
-        for name in self.settings:
-            if name not in _SETTINGS[margin]:
-                has = ", ".join(sorted(_SETTINGS[margin])) or "none"
-                raise FacekdError(
-                    f"term 'margin': {margin} has no setting {name!r} (it has {has}); remove it."
-                )
-        self.scale = self.settings.pop("scale", 64.0)
+        own: set[Need] = {"labels", "student_head"}
+        own |= {"several centres of a class"} if sub_centres else set()
+        on_teacher: set[Need] = {"labels", "teacher_head", "projector"}
+        self.needs = frozenset(own if head == "student" else on_teacher)
+        self.filter_above = filter_above
+        self.margin: CosineMargin | None = None
+        self.scale = 1.0
+        if self.linear:
+            common = {"scale": scale, "filter_above": filter_above, "sub_centres": sub_centres}
+            _refuse_all(settings | {k: v for k, v in common.items() if v})
+            return
+        if margin not in MARGINS:
+            reason = did_you_mean(margin, [*MARGINS, "softmax"])
+            raise FacekdError(f"term 'margin': margin cannot be {margin!r}; {reason}")
+        chosen = MARGINS[margin]
+        check_settings(f"term 'margin': {margin}", chosen, settings)
+        self.margin = chosen(**settings)
+        self.scale = chosen.scale if scale is None else scale
+
+    @classmethod
+    def passes_on(cls) -> frozenset[str]:
+        """The settings of all margins."""
+        return frozenset().union(*(setting_names(MARGINS[name]) for name in MARGINS))
 
     def forward(self, step: Step) -> Tensor:
         """Mean cross-entropy over the labelled rows: a scalar."""
-        if self.linear:
+        penalty = None
+        if self.margin is None:
             logits = step.logits("student", self.head)
         else:
             cosines = step.cosines("student", self.head)
-            logits = self.scale * MARGINS[self.margin](cosines, step.labels, **self.settings)
+            if self.filter_above is not None:
+                cosines = filter_others(cosines, step.labels, self.filter_above)
+            embeddings = step.embeddings if self.head == "student" else step.projected
+            logits = self.scale * self.margin(cosines, step.labels, embeddings)
+            penalty = self.margin.penalty(embeddings)
         total = F.cross_entropy(logits, step.labels, ignore_index=-1, reduction="sum")
-        return total / (step.labels >= 0).sum().clamp_min(1)
+        labelled = step.labels >= 0
+        if penalty is not None:
+            total = total + (penalty * labelled).sum()
+        return total / labelled.sum().clamp_min(1)
 
 
-@preset("arcface", paper="arXiv 1801.07698")
-def arcface(
-    m: Angle = 0.5, scale: Positive = 64.0, straight_through: bool = False
-) -> list[TermSpec]:
-    """ArcFace on the student's own head: no teacher."""
-    shape = {"m": m, "scale": scale, "straight_through": straight_through}
-    return [term_spec("margin", 1.0, margin="arcface", **shape)]
-
-
-@preset("cosface", paper="arXiv 1801.09414")
-def cosface(m: Angle = 0.35, scale: Positive = 64.0) -> list[TermSpec]:
-    """CosFace on the student's own head: no teacher."""
-    return [term_spec("margin", 1.0, margin="cosface", m=m, scale=scale)]
-
-
-@preset("softmax", paper="none: the textbook's softmax")
-def softmax() -> list[TermSpec]:
-    """Plain softmax on linear logits with bias: no teacher, no margin."""
-    return [term_spec("margin", 1.0, margin="softmax")]
-
-
-@preset("proxyless", paper="ProxylessKD, arXiv 2011.00265")
-def proxyless(**margin: Any) -> list[TermSpec]:
-    """ProxylessKD: the student learns under the teacher's frozen head alone."""
-    return [term_spec("margin", 1.0, head="teacher", **margin)]
+def _refuse_all(settings: dict[str, Any]) -> None:
+    for name in settings:
+        raise FacekdError(f"term 'margin': softmax has no setting {name!r}; it has none.")

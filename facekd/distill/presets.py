@@ -12,7 +12,7 @@ from typing import Any
 from facekd.distill.settings import check_settings, setting_names
 from facekd.distill.term import TERMS
 from facekd.errors import FacekdError
-from facekd.registry import Registry
+from facekd.registry import Registry, first_line
 
 TermSpec = dict[str, Any]
 
@@ -32,7 +32,7 @@ class Preset:
     @property
     def summary(self) -> str:
         """The first line of the builder's docstring."""
-        return (inspect.getdoc(self.build) or "").partition("\n")[0]
+        return first_line(self.build)
 
 
 PRESETS: Registry[Preset] = Registry("preset")
@@ -87,7 +87,8 @@ def _from_preset(name: str, settings: dict[str, Any]) -> list[TermSpec]:
     entry = PRESETS[name]
     own = inspect.signature(entry.build).parameters
     passes_on = any(p.kind is p.VAR_KEYWORD for p in own.values())
-    further = setting_names(TERMS["margin"]) - {"head"} if passes_on else frozenset()
+    margin = TERMS["margin"]
+    further = (setting_names(margin) | margin.passes_on()) - {"head"} if passes_on else frozenset()
     check_settings(f"preset {name!r}", entry.build, settings, further)
     return [spec for spec in entry.build(**settings) if spec["weight"] != 0]
 

@@ -1,6 +1,5 @@
 """What a loss is made of: the step's data, the term that reads it, and terms from a recipe."""
 
-import inspect
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -10,13 +9,14 @@ from torch import Tensor, nn
 from facekd.distill.settings import NotNegative, check_settings, check_value
 from facekd.errors import FacekdError
 from facekd.heads.classifier import Classifier
-from facekd.registry import Registry
+from facekd.registry import Registry, first_line
 
 Side = Literal["student", "teacher"]
 Form = Literal["cosine", "linear"]
 Need = Literal[
     "labels",
     "several images of an identity",
+    "several centres of a class",
     "position",
     "student_head",
     "teacher_head",
@@ -177,7 +177,12 @@ class Term(nn.Module):
     @classmethod
     def summary(cls) -> str:
         """The first line of the class's docstring."""
-        return (inspect.getdoc(cls) or "").partition("\n")[0]
+        return first_line(cls)
+
+    @classmethod
+    def passes_on(cls) -> frozenset[str]:
+        """Further keywords that `__init__` hands on; they are checked where they go."""
+        return frozenset()
 
 
 TERMS: Registry[type[Term]] = Registry("term")
@@ -230,5 +235,5 @@ def _build_term(spec: dict[str, Any]) -> BuiltTerm:
             f"term {kind!r} cannot be named {name!r}; use letters, digits and _, "
             "and none of torch's own words."
         )
-    check_settings(f"term {kind!r}", TERMS[kind], settings)
+    check_settings(f"term {kind!r}", TERMS[kind], settings, TERMS[kind].passes_on())
     return name, float(weight), TERMS[kind](**settings)

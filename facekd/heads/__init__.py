@@ -1,6 +1,25 @@
 """Classifiers over identities, and the margins their cosines are given."""
 
+from facekd.heads.adaptive_margins import AdaFace, CurricularFace, MagFace
 from facekd.heads.classifier import Classifier, load_head, save_head
-from facekd.heads.margins import MARGINS, arcface, combined, cosface
+from facekd.heads.margin_functions import arcface, combined, cosface, sphereface
+from facekd.heads.margins import MARGINS, ArcFace, Combined, CosFace, CosineMargin, SphereFace
 
-__all__ = ["MARGINS", "Classifier", "arcface", "combined", "cosface", "load_head", "save_head"]
+__all__ = [
+    "MARGINS",
+    "AdaFace",
+    "ArcFace",
+    "Classifier",
+    "Combined",
+    "CosFace",
+    "CosineMargin",
+    "CurricularFace",
+    "MagFace",
+    "SphereFace",
+    "arcface",
+    "combined",
+    "cosface",
+    "load_head",
+    "save_head",
+    "sphereface",
+]

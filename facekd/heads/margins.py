@@ -1,119 +1,159 @@
-"""Angular margins: pure functions on cosines that lower the target's cosine.
+"""Margins by name: small modules with settings; the fixed ones, whose margin never changes.
 
-Every function takes cosines (B, C) and labels (B,), changes one entry a row (the target's column)
-and returns the new cosines, not yet multiplied by the scale. A row with label -1 (no class, or its
-class lives on another rank) stays as it is.
-
-Gradient: the true one is that of the returned value, d cos(m1 t + m2) / d cos t =
-m1 sin(m1 t + m2) / sin t. It grows without bound at cosines of +-1, so sin t is taken as at least
-1e-3 there (an angle of 0.06 degrees); values are exact everywhere. `straight_through=True` is the
-gradient of insightface's arcface_torch, which computes the margin outside the graph: the value has
-the margin, the gradient is that of the plain cosine. The two train differently. Neither has a
-second derivative.
+A margin turns cosines into cosines with the margin, before the scale. Those that look at the
+embeddings' lengths or remember past batches stand in `facekd.heads.adaptive_margins`.
 """
 
-import math
-from collections.abc import Callable
+from typing import Annotated, ClassVar
 
-import torch
-from torch import Tensor
+from pydantic import Field
+from torch import Tensor, nn
 
-from facekd.registry import Registry
+from facekd.heads.margin_functions import arcface, combined, cosface, sphereface
+from facekd.registry import Registry, first_line
+from facekd.settings import Angle, NotNegative, Positive
 
-MARGINS: Registry[Callable[..., Tensor]] = Registry("margin")
+AtLeastOne = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
-_SMALLEST_SINE = 1e-3
+
+class CosineMargin(nn.Module):
+    """What a margin is. `__init__` takes keyword settings with defaults; their hints are checked.
+
+    Attributes:
+        paper: Where it comes from.
+        scale: What its cosines are multiplied by unless a recipe says otherwise.
+    """
+
+    paper: ClassVar[str] = ""
+    scale: ClassVar[float] = 64.0
+
+    def forward(self, cosines: Tensor, labels: Tensor, embeddings: Tensor) -> Tensor:
+        """Cosines with the margin.
+
+        Args:
+            cosines: (B, C) floating point; narrower than float32 is computed in float32.
+            labels: (B,) int64 in [-1, C); a row with -1 stays as it is.
+            embeddings: (B, d), not normalised, what the cosines were computed from.
+
+        Returns:
+            (B, C), float32 or float64.
+        """
+        raise NotImplementedError
+
+    def penalty(self, embeddings: Tensor) -> Tensor | None:
+        """What an image adds to the loss besides its cross-entropy, (B,); None: nothing."""
+        return None
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of the class's docstring."""
+        return first_line(cls)
+
+
+MARGINS: Registry[type[CosineMargin]] = Registry("margin")
 
 
 @MARGINS.register("arcface")
-def arcface(
-    cosines: Tensor, labels: Tensor, m: float = 0.5, straight_through: bool = False
-) -> Tensor:
-    """ArcFace: an angle added to the target's, cos(t + m) (arXiv 1801.07698, equation 3).
+class ArcFace(CosineMargin):
+    """ArcFace: cos(t + m) at the target.
 
-    Where t + m > pi the target becomes cos t - m sin m (the authors' `easy_margin=False` rule), so
-    the value falls monotonically with t.
+    `facekd.heads.arcface` (arXiv 1801.07698, equation 3).
 
     Args:
-        cosines: (B, C) floating point; narrower than float32 is computed in float32.
-        labels: (B,) int64 in [-1, C).
         m: Margin in radians, in [0, pi).
-        straight_through: See the module's text.
-
-    Returns:
-        Cosines with the margin, (B, C), float32 or float64.
+        straight_through: insightface's gradient instead of the true one.
     """
-    return combined(cosines, labels, 1.0, m, 0.0, straight_through)
+
+    paper = "arXiv 1801.07698"
+
+    def __init__(self, m: Angle = 0.5, straight_through: bool = False) -> None:
+        super().__init__()
+        self.m, self.straight_through = m, straight_through
+
+    def forward(self, cosines: Tensor, labels: Tensor, embeddings: Tensor) -> Tensor:
+        """See `CosineMargin.forward`."""
+        return arcface(cosines, labels, self.m, self.straight_through)
 
 
 @MARGINS.register("cosface")
-def cosface(
-    cosines: Tensor, labels: Tensor, m: float = 0.35, straight_through: bool = False
-) -> Tensor:
-    """CosFace: a constant taken from the target's cosine, cos t - m (arXiv 1801.09414, equation 4).
+class CosFace(CosineMargin):
+    """CosFace: cos t - m at the target.
 
-    Its true gradient is the plain cosine's, so `straight_through` changes nothing.
+    `facekd.heads.cosface` (arXiv 1801.09414, equation 4).
 
     Args:
-        cosines: (B, C) floating point; narrower than float32 is computed in float32.
-        labels: (B,) int64 in [-1, C).
-        m: Margin in units of the cosine. The paper's 0.35; insightface's configurations take 0.4.
-        straight_through: Accepted so that all margins are called alike.
-
-    Returns:
-        Cosines with the margin, (B, C), float32 or float64.
+        m: Margin in units of the cosine.
+        straight_through: Changes nothing: the gradient is the plain cosine's anyway.
     """
-    return combined(cosines, labels, 1.0, 0.0, m, straight_through)
+
+    paper = "arXiv 1801.09414"
+
+    def __init__(self, m: Angle = 0.35, straight_through: bool = False) -> None:
+        super().__init__()
+        self.m, self.straight_through = m, straight_through
+
+    def forward(self, cosines: Tensor, labels: Tensor, embeddings: Tensor) -> Tensor:
+        """See `CosineMargin.forward`."""
+        return cosface(cosines, labels, self.m, self.straight_through)
 
 
 @MARGINS.register("combined")
-def combined(
-    cosines: Tensor,
-    labels: Tensor,
-    m1: float = 1.0,
-    m2: float = 0.5,
-    m3: float = 0.0,
-    straight_through: bool = False,
-) -> Tensor:
-    """The combined margin, cos(m1 t + m2) - m3 (arXiv 1801.07698, equation 4).
+class Combined(CosineMargin):
+    """The combined margin: cos(m1 t + m2) - m3 at the target.
 
-    (1, m, 0) is ArcFace, (1, 0, m) CosFace, (m, 0, 0) SphereFace's first branch.
-    Where m1 t + m2 > pi, that is beyond t0 = (pi - m2) / m1, the target is cos t - c - m3 with
-    c = max((pi - t0) sin t0, 1 + cos t0). The first of the two is the shift m sin m that ArcFace
-    uses, written for any t0; the second keeps the value monotone when m1 is large.
+    `facekd.heads.combined` (arXiv 1801.07698, equation 4). By default it is ArcFace; insightface's
+    `combined` configuration is (1, 0.3, 0.2).
 
     Args:
-        cosines: (B, C) floating point; narrower than float32 is computed in float32.
-        labels: (B,) int64 in [-1, C).
-        m1: Factor on the angle, > 0.
+        m1: Factor on the angle.
         m2: Added to the angle, radians, in [0, pi).
-        m3: Taken from the cosine, >= 0.
-        straight_through: See the module's text.
-
-    Returns:
-        Cosines with the margin, (B, C), float32 or float64.
+        m3: Taken from the cosine.
+        straight_through: insightface's gradient instead of the true one.
     """
-    cosines = cosines.to(torch.promote_types(cosines.dtype, torch.float32))
-    column = labels.clamp_min(0).unsqueeze(1)
-    plain = cosines.gather(1, column)
-    with torch.no_grad():
-        value, slope = _target(plain.detach(), m1, m2)
-        if straight_through:
-            slope = torch.ones_like(slope)
-    # The bracket is zero: the value is exactly `value - m3`, the gradient exactly `slope`.
-    target = value - m3 + slope * (plain - plain.detach())
-    return cosines.scatter(1, column, torch.where(labels.unsqueeze(1) < 0, plain, target))
+
+    paper = "arXiv 1801.07698"
+
+    def __init__(
+        self,
+        m1: Positive = 1.0,
+        m2: Angle = 0.5,
+        m3: NotNegative = 0.0,
+        straight_through: bool = False,
+    ) -> None:
+        super().__init__()
+        self.m1, self.m2, self.m3, self.straight_through = m1, m2, m3, straight_through
+
+    def forward(self, cosines: Tensor, labels: Tensor, embeddings: Tensor) -> Tensor:
+        """See `CosineMargin.forward`."""
+        return combined(cosines, labels, self.m1, self.m2, self.m3, self.straight_through)
 
 
-def _target(cosines: Tensor, m1: float, m2: float) -> tuple[Tensor, Tensor]:
-    """cos(m1 t + m2), continued beyond pi, and its derivative by cos t."""
-    if m1 == 1.0 and m2 == 0.0:
-        return cosines, torch.ones_like(cosines)
-    theta = cosines.clamp(-1.0, 1.0).acos()
-    phi = m1 * theta + m2
-    limit = (math.pi - m2) / m1
-    shift = max((math.pi - limit) * math.sin(limit), 1.0 + math.cos(limit))
-    beyond = phi > math.pi
-    value = torch.where(beyond, cosines - shift, phi.cos())
-    slope = m1 * phi.sin() / theta.sin().clamp_min(_SMALLEST_SINE)
-    return value, torch.where(beyond, torch.ones_like(slope), slope)
+@MARGINS.register("sphereface")
+class SphereFace(CosineMargin):
+    """SphereFace: the target's angle multiplied, (-1)^k cos(m t) - 2k.
+
+    `facekd.heads.sphereface` (arXiv 1704.08063, equations 6 and 7). The paper has m = 4, embeddings
+    of any length and an annealed mixture with the plain cosine; its authors' later library
+    (opensphere, after SphereFace Revived, arXiv 2109.05565) has m = 1.7, scale 30, no annealing,
+    and takes the margin's gradient as the plain cosine's. The defaults are the library's: those
+    two numbers were found with that gradient.
+
+    Args:
+        m: Factor on the angle, >= 1.
+        straight_through: The plain cosine's gradient; off: the true one.
+    """
+
+    paper = "arXiv 1704.08063"
+    scale = 30.0
+
+    def __init__(
+        self,
+        m: AtLeastOne = 1.7,
+        straight_through: bool = True,
+    ) -> None:
+        super().__init__()
+        self.m, self.straight_through = m, straight_through
+
+    def forward(self, cosines: Tensor, labels: Tensor, embeddings: Tensor) -> Tensor:
+        """See `CosineMargin.forward`."""
+        return sphereface(cosines, labels, self.m, self.straight_through)

@@ -5,7 +5,7 @@ import torch
 from authors_numbers import close, fixture
 
 from facekd.distill import Objective, build_terms
-from facekd.heads import MARGINS, Classifier
+from facekd.heads import MARGINS, Classifier, arcface
 
 # One row per loss of HeadSharingKD: the terms that reproduce it.
 HEADSHARING = {
@@ -54,7 +54,8 @@ def test_headsharing(name):
 def test_straight_through_is_insightface(name, margin, settings):
     inputs, results = fixture("arcface_losses")
     cosines = inputs["cosines"].requires_grad_()
-    out = 64.0 * MARGINS[margin](cosines, inputs["labels"], straight_through=True, **settings)
+    rule = MARGINS[margin](straight_through=True, **settings)
+    out = 64.0 * rule(cosines, inputs["labels"], cosines)
     close(out, results[name]["value"])
     (out * inputs["weights"]).sum().backward()
     close(cosines.grad, results[name]["gradients"]["cosines"])
@@ -68,7 +69,7 @@ def test_true_gradient_is_that_of_curricularfaces_arcface():
     cosines = head.cosines(z)
     beyond = cosines.gather(1, inputs["labels"].unsqueeze(1)) < -torch.tensor(0.5).cos()
     assert beyond.sum() == 2
-    out = 64.0 * MARGINS["arcface"](cosines, inputs["labels"], m=0.5)
+    out = 64.0 * arcface(cosines, inputs["labels"], m=0.5)
     close(out, results["arcface"]["value"])
     (out * inputs["weights"]).sum().backward()
     close(z.grad, results["arcface"]["gradients"]["embeddings"])
