@@ -64,7 +64,7 @@ def _read_json(path: Path) -> Plain:
         raise FacekdError(
             f"cannot read {path}: {reason}; give a folder that facekd-eval --out wrote."
         ) from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise FacekdError(f"{path} is not JSON ({error}); evaluate again.") from error
     return values if isinstance(values, dict) else {}
 

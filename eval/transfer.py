@@ -135,7 +135,7 @@ def _read_benches(path: Path) -> list[dict[str, Any]]:
         raise FacekdError(f"cannot read {path}: {reason}; give a results.json.") from error
     try:
         values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise FacekdError(f"{path} is not JSON ({error}); give a results.json.") from error
     if not isinstance(values, dict) or not isinstance(values.get("benches"), list):
         raise FacekdError(f"{path} has no benches; give a results.json that facekd-eval wrote.")

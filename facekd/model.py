@@ -256,7 +256,8 @@ def _existing(path: str | Path) -> Path:
     if not path.exists():
         raise FacekdError(f"{path} does not exist: give a network's file ({known}).")
     if not path.is_file():
-        raise FacekdError(f"{path} is a folder: give a network's file ({known}).")
+        what = "a folder" if path.is_dir() else "no plain file"
+        raise FacekdError(f"{path} is {what}: give a network's file ({known}).")
     if path.suffix.lower() not in SUFFIXES:
         raise FacekdError(f"{path} has no suffix of a network's file ({known}).")
     if not os.access(path, os.R_OK):

@@ -344,12 +344,21 @@ def test_command_import(tmp_path, capsys):
     model = FaceModel.create("mbf", 8, 32)
     torch.save({"state_dict": model.backbone.state_dict()}, tmp_path / "theirs.pth")
     ours = tmp_path / "ours.pt"
-    arguments = ["import", str(tmp_path / "theirs.pth"), str(ours), "--input-range", "0", "1"]
+    arguments = ["import", str(tmp_path / "theirs.pth"), str(ours), "--input-range", "0,1"]
     assert main([*arguments, "--channels", "bgr"]) == 0
     assert "mobilefacenet_w2" in capsys.readouterr().out
     imported = FaceModel.load(ours)
     assert imported.preprocess == Preprocess(32, (0.0, 1.0), "bgr")
     assert imported.description["imported_from"] == "arcface_torch"
+    assert main([*arguments, "--channels", "rgb"]) == 2
+    assert f"{ours} is there already; give another name, or --force" in capsys.readouterr().err
+    assert main([*arguments, "--force"]) == 0
+    assert FaceModel.load(ours).preprocess.channels == "rgb"
+    assert main(["info", str(ours), "--input-range=-1,1"]) == 2
+    assert "ours.pt says itself that 0 and 255 become 0 and 1; leave" in capsys.readouterr().err
+    assert main(["info", str(ours), "--channels", "bgr"]) == 2
+    assert "ours.pt says itself that it takes rgb; leave --channels" in capsys.readouterr().err
+    assert main(["info", str(ours), "--input-range", "0,1", "--channels", "rgb"]) == 0
     assert main(["import", str(tmp_path / "theirs.pth"), str(tmp_path / "ours.bin")]) == 2
     assert "give a .pt file" in capsys.readouterr().err
     assert main(["info", str(tmp_path / "missing.pt")]) == 2

@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facekd.cli._data_common import Commands, add_command, refuse_existing
+from facekd.cli._data_common import FORCE_HELP, Commands, add_command, refuse_existing
 from facekd.cli._network import (
     add_network_options,
     embed_set,
     load_network,
-    refuse_keeping_without_network,
+    refuse_without_network,
 )
 from facekd.cli._values import cosine
 from facekd.data_tools.thresholds import STRANGERS
@@ -45,7 +45,9 @@ def add(commands: Commands) -> None:
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--model", type=Path, metavar="FILE", help="a network: .pt, .onnx, .params")
     given.add_argument(
-        "--embeddings", metavar="FILE.npy", help="(n, d), in the order of the images"
+        "--embeddings",
+        metavar="FILE.npy",
+        help="saved embeddings, float (n, d) in the order of the images",
     )
     option("--out", required=True, metavar="DIR", help=f"where {', '.join(_FILES)} go")
     option(
@@ -67,8 +69,8 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="list in exclude.csv also the identity with fewer images of two that are one",
     )
-    option("--sheet", metavar="DIR", help="pictures of what was found go here")
-    option("--force", action="store_true", help="replace files that exist")
+    option("--sheet", metavar="DIR", help="write pictures of what was found into this folder")
+    option("--force", action="store_true", help=FORCE_HELP)
     add_network_options(parser.add_argument_group("images"))
     parser.set_defaults(work=_clean)
 
@@ -80,7 +82,7 @@ def _clean(arguments: argparse.Namespace) -> None:
     from facekd.files import write_text
 
     asked, out = arguments, Path(arguments.out)
-    refuse_keeping_without_network(asked)
+    refuse_without_network(asked)
     refuse_existing([*(out / name for name in _FILES), asked.sheet], asked.force)
     images = open_labelled_set(asked.source)
     people = Identities(_embeddings(images, asked), images.known_people())

@@ -1,6 +1,7 @@
 """What the subcommands of `facekd-data` share on the command line."""
 
 import argparse
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +13,19 @@ if TYPE_CHECKING:
 else:
     Commands = object
 
+FORCE_HELP = "replace what is there already (default: stop)"
 PATH_HELP = "a .rec file (or the folder of one), a .bin file, a folder of NAME/*.jpg, or tar shards"
 
 
 def add_command(
     commands: Commands, name: str, what: str, examples: str, more: str = ""
 ) -> argparse.ArgumentParser:
-    """A subcommand's parser: one line of what it does, then more, then examples."""
+    """A subcommand's parser: one line of what it does, then more in paragraphs, then examples."""
+    paragraphs = f"{what[0].upper()}{what[1:]}. {more}".split("\n\n")
     return commands.add_parser(
         name,
         help=what,
-        description=f"{what[0].upper()}{what[1:]}. {more}",
+        description="\n\n".join(textwrap.fill(" ".join(p.split()), 88) for p in paragraphs),
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facekd.cli._data_common import Commands, add_command, refuse_existing
+from facekd.cli._data_common import FORCE_HELP, Commands, add_command, refuse_existing
 
 if TYPE_CHECKING:
     from facekd.data_tools.fetch import LfwBin
@@ -51,7 +51,7 @@ def add(commands: Commands) -> None:
         default=tuple(range(1, 11)),
         help="lfw_train.rec holds nobody of these folds' pairs (default: all ten)",
     )
-    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.add_argument("--force", action="store_true", help=FORCE_HELP)
     parser.set_defaults(work=_fetch)
 
 

@@ -4,7 +4,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from facekd.cli._data_common import Commands, add_command, refuse_existing
+from facekd.cli._data_common import FORCE_HELP, Commands, add_command, refuse_existing
+from facekd.cli._values import count, positive
 
 if TYPE_CHECKING:
     from facekd.data_tools.images import Image
@@ -32,12 +33,18 @@ def add(commands: Commands) -> None:
     what = "what it is: counts, identities, sizes, quality"
     parser = add_command(commands, "inspect", what, EXAMPLE, more=_MORE)
     parser.add_argument("path", metavar="PATH", help=_PATH_HELP)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--full", action="store_true", help="look into every image")
-    parser.add_argument("--sheet", metavar="FILE", help="draw a contact sheet (.png or .jpg)")
-    parser.add_argument("--seed", type=int, default=0, help="of the sheet's choice (0)")
-    parser.add_argument("--force", action="store_true", help="replace the sheet if it exists")
-    parser.add_argument("--workers", type=int, default=0, help="threads (all cores)")
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
+    parser.add_argument(
+        "--full", action="store_true", help="look into every image, not 500 of them"
+    )
+    parser.add_argument("--sheet", metavar="FILE", help="draw some of the images, .png or .jpg")
+    parser.add_argument(
+        "--seed", type=count, default=0, metavar="N", help="of the sheet's choice (default: 0)"
+    )
+    parser.add_argument("--force", action="store_true", help=FORCE_HELP)
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="threads (default: one a core)"
+    )
     parser.set_defaults(work=_inspect)
 
 
@@ -73,7 +80,7 @@ def _facts(place: "Place", arguments: argparse.Namespace) -> dict[str, Any]:
 
     from facekd.data_tools.inspect import inspect
 
-    workers = arguments.workers if arguments.workers > 0 else os.cpu_count() or 1
+    workers = arguments.workers or os.cpu_count() or 1
     with tqdm(desc="inspect", unit=" images", delay=1, mininterval=0.5, leave=False) as progress:
         return inspect(place, full=arguments.full, workers=workers, tick=progress.update)
 

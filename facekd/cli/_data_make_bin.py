@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facekd.cli._data_common import Commands, add_command, refuse_existing
+from facekd.cli._data_common import FORCE_HELP, Commands, add_command, refuse_existing
 from facekd.errors import FacekdError
 
 if TYPE_CHECKING:
@@ -42,10 +42,14 @@ def add(commands: Commands) -> None:
         help="LFW's pairs.txt with or without header, a CSV with the columns a,b,same[,fold], or "
         "CFP's folder Protocol",
     )
-    option("out", metavar="OUT.bin")
+    option("out", metavar="OUT", help="the .bin file to write")
     option("--cfp", choices=("FF", "FP"), default="FP", help="which of CFP's lists (default: FP)")
-    option("--keep-duplicates", action="store_true", help="pairs that are listed twice stay")
-    option("--force", action="store_true", help="overwrite")
+    option(
+        "--keep-duplicates",
+        action="store_true",
+        help="keep pairs that are listed twice (default: stop at them)",
+    )
+    option("--force", action="store_true", help=FORCE_HELP)
     parser.set_defaults(work=_make_bin)
 
 

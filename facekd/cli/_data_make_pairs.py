@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekd.cli._data_choose import SET_HELP, refuse_inside
-from facekd.cli._data_common import Commands, add_command, refuse_existing
+from facekd.cli._data_common import FORCE_HELP, Commands, add_command, refuse_existing
 from facekd.cli._values import count, positive
 from facekd.errors import FacekdError
 
@@ -38,11 +38,17 @@ def add(commands: Commands) -> None:
         "--pairs",
         type=positive,
         metavar="N",
-        help=f"in all (default: {DEFAULT_PAIRS}, or all that can be had)",
+        help=f"how many in all (default: {DEFAULT_PAIRS}, or all that can be had)",
     )
-    option("--folds", type=positive, default=10, metavar="K", help="default: 10")
-    option("--seed", type=count, default=0, help="of the drawing (default: 0)")
-    option("--force", action="store_true", help="overwrite")
+    option(
+        "--folds",
+        type=positive,
+        default=10,
+        metavar="K",
+        help="parts that share no identity (default: 10)",
+    )
+    option("--seed", type=count, default=0, metavar="N", help="of the drawing (default: 0)")
+    option("--force", action="store_true", help=FORCE_HELP)
     parser.set_defaults(work=_make_pairs)
 
 

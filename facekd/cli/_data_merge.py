@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekd.cli._data_choose import KINDS, SET_HELP
-from facekd.cli._data_common import Commands, add_command, refuse_existing
+from facekd.cli._data_common import FORCE_HELP, Commands, add_command, refuse_existing
 from facekd.errors import FacekdError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
         "are different people)",
     )
     option("--to", choices=KINDS, help="what to write (default: by OUT's name)")
-    option("--force", action="store_true", help="overwrite")
+    option("--force", action="store_true", help=FORCE_HELP)
     parser.set_defaults(work=_merge)
 
 

@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facekd.cli._data_common import Commands, add_command, refuse_existing
+from facekd.cli._data_common import FORCE_HELP, Commands, add_command, refuse_existing
 from facekd.cli._network import (
     add_network_options,
     embed_set,
     load_network,
-    refuse_keeping_without_network,
+    refuse_without_network,
     threads,
 )
 from facekd.cli._values import cosine, count
@@ -82,7 +82,7 @@ def add(commands: Commands) -> None:
         help="leave out all images of the people found, by name too",
     )
     option("--sheet", metavar="FILE", help="picture of the least sure matches, .png or .jpg")
-    option("--force", action="store_true", help="replace files that exist")
+    option("--force", action="store_true", help=FORCE_HELP)
     add_network_options(parser.add_argument_group("images"))
     parser.set_defaults(work=_overlap)
 
@@ -98,7 +98,7 @@ def _overlap(arguments: argparse.Namespace) -> None:
     asked = arguments
     if asked.drop_identities and not asked.drop:
         raise FacekdError("--drop-identities says what --drop FILE lists; give both.")
-    refuse_keeping_without_network(asked)
+    refuse_without_network(asked)
     refuse_existing((asked.csv, asked.drop, asked.sheet), asked.force)
     if asked.sheet:
         check_sheet_path(asked.sheet)

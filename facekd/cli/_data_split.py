@@ -3,7 +3,7 @@
 import argparse
 
 from facekd.cli._data_choose import KINDS, SET_HELP
-from facekd.cli._data_common import Commands, add_command
+from facekd.cli._data_common import FORCE_HELP, Commands, add_command
 from facekd.cli._values import count, positive
 from facekd.errors import FacekdError
 
@@ -32,10 +32,12 @@ def add(commands: Commands) -> None:
     for part in PARTS:
         rest = "; the rest when not given" if part == "train" else ""
         option(f"--{part}", type=float, metavar="SHARE", help=f"of the identities, 0 to 1{rest}")
-        option(f"--{part}-identities", type=positive, metavar="N", help="so many, instead")
-    option("--seed", type=count, default=0, help="of the dealing (default: 0)")
+        option(
+            f"--{part}-identities", type=positive, metavar="N", help="so many identities instead"
+        )
+    option("--seed", type=count, default=0, metavar="N", help="of the dealing (default: 0)")
     option("--to", choices=KINDS, help="what to write (default: what SRC is)")
-    option("--force", action="store_true", help="replace an earlier split at OUT")
+    option("--force", action="store_true", help=FORCE_HELP)
     parser.set_defaults(work=_split)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekd.cli._data_choose import KINDS, SET_HELP
-from facekd.cli._data_common import Commands, add_command, refuse_existing
+from facekd.cli._data_common import FORCE_HELP, Commands, add_command, refuse_existing
 from facekd.cli._values import count, positive
 from facekd.errors import FacekdError
 from facekd.input_file import MAX_TABLE, check_input
@@ -33,17 +33,28 @@ def add(commands: Commands) -> None:
     option = parser.add_argument
     option("source", metavar="SRC", help=SET_HELP)
     option("out", metavar="OUT", help="a .rec, a .tar or a folder")
-    option("--list", metavar="FILE", help="these identities: names, one a line, or a CSV's column")
-    option("--min-images", type=positive, metavar="N", help="identities with so many or more")
-    option("--max-images", type=positive, metavar="N", help="identities with so many or fewer")
-    option("--per-identity", type=positive, metavar="N", help="so many images of each at most")
-    option("--identities", type=positive, metavar="N", help="so many identities, at random")
     option(
-        "--images", type=positive, metavar="N", help="whole identities, while not above N images"
+        "--list",
+        metavar="FILE",
+        help="keep these identities: a text of names, one a line, or a CSV with a column identity",
     )
-    option("--seed", type=count, default=0, help="of the drawing (default: 0)")
+    option("--min-images", type=positive, metavar="N", help="keep identities with N images or more")
+    option(
+        "--max-images", type=positive, metavar="N", help="keep identities with N images or fewer"
+    )
+    option(
+        "--per-identity", type=positive, metavar="N", help="keep N images of each at most, drawn"
+    )
+    option("--identities", type=positive, metavar="N", help="keep N identities, drawn")
+    option(
+        "--images",
+        type=positive,
+        metavar="N",
+        help="keep whole identities, drawn, of N images in all at most",
+    )
+    option("--seed", type=count, default=0, metavar="N", help="of the drawing (default: 0)")
     option("--to", choices=KINDS, help="what to write (default: by OUT's name)")
-    option("--force", action="store_true", help="overwrite")
+    option("--force", action="store_true", help=FORCE_HELP)
     parser.set_defaults(work=_subset)
 
 

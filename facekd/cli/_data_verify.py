@@ -5,7 +5,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facekd.cli._data_common import PATH_HELP, Commands, add_command, refuse_existing
+from facekd.cli._data_common import (
+    FORCE_HELP,
+    PATH_HELP,
+    Commands,
+    add_command,
+    refuse_existing,
+)
+from facekd.cli._values import positive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,12 +44,18 @@ def add(commands: Commands) -> None:
     what = "read and decode every record, list the bad ones as CSV"
     parser = add_command(commands, "verify", what, EXAMPLE, more=_MORE)
     parser.add_argument("path", metavar="PATH", help=PATH_HELP)
-    parser.add_argument("--csv", metavar="FILE", help="write the list here, not to the terminal")
+    parser.add_argument(
+        "--csv",
+        metavar="FILE",
+        help="write the list of bad records here (default: to the terminal)",
+    )
     parser.add_argument(
         "--repair", metavar="OUT", help="write a copy of what is sound, of the same kind as PATH"
     )
-    parser.add_argument("--force", action="store_true", help="replace FILE and OUT")
-    parser.add_argument("--workers", type=int, default=0, help="processes (all cores)")
+    parser.add_argument("--force", action="store_true", help=FORCE_HELP)
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="processes (default: one a core)"
+    )
     parser.set_defaults(work=_verify)
 
 
@@ -64,7 +77,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     for note in checks.notes:
         print(f"note: {note}", file=sys.stderr)
     state = _state_file(arguments, checks)
-    workers = arguments.workers if arguments.workers > 0 else os.cpu_count() or 1
+    workers = arguments.workers or os.cpu_count() or 1
     with tqdm(
         total=len(checks), desc="verify", unit=" records", file=sys.stderr, mininterval=0.5
     ) as progress:

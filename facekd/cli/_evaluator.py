@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.cli._face_embeddings import FaceEmbeddings
+from facekd.cli._options import refuse_unused
 from facekd.cli._sources import Source
 from facekd.data_tools.ijb import TemplatePairs
 from facekd.data_tools.labelled import LabelledImages
@@ -76,6 +77,7 @@ class Evaluator:
                 name: read_thresholds(path, model=name, bench=bench) for name in names
             }
         self.benches = self._find_benches()
+        refuse_unused(arguments, sources, self.benches)
         self.folder = _report_folder(arguments.out, [b.name for b in self.benches] or [SCORES])
         self.embeddings = FaceEmbeddings(arguments, sources, together, self.folder)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from facekd.cli._values import count, number_range, positive
 from facekd.errors import FacekdError
 
+WORKERS_HELP = "processes that read and decode images (default: one a core)"
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -19,44 +21,98 @@ if TYPE_CHECKING:
 def add_network_options(group: argparse._ArgumentGroup) -> None:
     """How images become embeddings."""
     add = group.add_argument
-    add("--batch-size", type=positive, default=64, help="images at a time (default: 64)")
-    add("--workers", type=count, help="processes that decode and warp (default: by cores)")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the network")
     add(
-        "--input-range",
-        type=number_range,
-        metavar="LO,HI",
-        help="what 0 and 255 become, for files that do not say; write --input-range=-1,1",
+        "--batch-size", type=positive, default=64, metavar="N", help="images at a time (default 64)"
     )
-    add("--channels", choices=("rgb", "bgr"), default="rgb", help="for files that do not say")
+    add("--workers", type=count, metavar="N", help=f"{WORKERS_HELP}; 0: none, in this one")
+    add(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where the network runs (default: auto, a GPU if there is one)",
+    )
+    add(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="of the network's arithmetic (default: fp32)",
+    )
+    add_input_options(group)
     add(
         "--save-embeddings",
         metavar="DIR",
-        help="keep them; the same model, faces and protocol are then never embedded again",
+        help="keep the embeddings; the same model, faces and protocol are then never embedded "
+        "again",
     )
 
 
-def refuse_keeping_without_network(arguments: argparse.Namespace) -> None:
-    """Refuse `--save-embeddings` where no `--model` makes any."""
-    if arguments.save_embeddings and not arguments.model:
+def add_input_options(group: argparse._ActionsContainer) -> None:
+    """What a network takes, where its file does not say; facekd's own .pt does."""
+    group.add_argument(
+        "--input-range",
+        type=number_range,
+        metavar="LO,HI",
+        help="what pixel values 0 and 255 become for the network, where its file does not say "
+        "(default: -1,1, or what its graph or MXNet used); with a minus sign write "
+        "--input-range=-1,1",
+    )
+    group.add_argument(
+        "--channels",
+        choices=("rgb", "bgr"),
+        help="channel order that the network takes, where its file does not say (default: rgb)",
+    )
+
+
+def refuse_without_network(arguments: argparse.Namespace) -> None:
+    """Refuse options that are about a network where there is no `--model`.
+
+    Raises:
+        FacekdError: The first such option.
+    """
+    if arguments.model:
+        return
+    if arguments.save_embeddings:
         raise FacekdError("--save-embeddings keeps those of --model FILE; give both.")
+    for name in ("precision", "input_range", "channels"):
+        if getattr(arguments, name) not in (None, "fp32"):
+            raise FacekdError(
+                f"--{name.replace('_', '-')} is about the network of --model FILE, and there is "
+                "none; leave it out."
+            )
 
 
 def load_network(path: Path, arguments: argparse.Namespace) -> "Embedder":
     """The network of a file, with the options of `add_network_options`."""
     import torch
 
-    from facekd.model import load_model
-
     device = arguments.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise FacekdError("--device cuda: PyTorch sees no GPU here; use --device cpu.")
-    return load_model(
-        path, input_range=arguments.input_range, channels=arguments.channels, device=device
-    )
+    return load_as_asked(path, arguments, device)
+
+
+def load_as_asked(path: Path, arguments: argparse.Namespace, device: str = "cpu") -> "Embedder":
+    """The network of a file, with the options of `add_input_options`.
+
+    Raises:
+        FacekdError: The file cannot be read, or says something else than the options.
+    """
+    from facekd.model import load_model
+
+    given, channels = arguments.input_range, arguments.channels
+    model = load_model(path, input_range=given, channels=channels or "rgb", device=device)
+    own = model.preprocess
+    if given is not None and tuple(own.input_range) != given:
+        low, high = own.input_range
+        raise FacekdError(
+            f"{path} says itself that 0 and 255 become {low:g} and {high:g}; leave --input-range "
+            "out."
+        )
+    if channels is not None and own.channels != channels:
+        raise FacekdError(f"{path} says itself that it takes {own.channels}; leave --channels out.")
+    return model
 
 
 def threads(workers: int | None) -> int:

@@ -58,7 +58,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="facekd-eval",
-        description="Measure face recognition: accuracy over folds, TAR at FAR with intervals, "
+        description="Measure face recognition: accuracy over folds, TAR at FAR with intervals,\n"
         "EER, AUC, minDCF, IJB-B / IJB-C 1:1 and 1:N; models are compared on the same pairs.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -75,6 +75,7 @@ def _what(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "--bench",
+        metavar="NAME,PATH",
         help="names, with commas (--list shows them), or paths: a .bin, a pairs CSV, a folder with "
         "pairs.txt, CFP's or IJB's folder, identity folders or a .rec (all pairs)",
     )
@@ -107,19 +108,29 @@ def _how(group: argparse._ArgumentGroup) -> None:
         "--protocol",
         choices=("exact", "insightface"),
         default="exact",
-        help="exact: FAR never above its target, every score tried as accuracy threshold; "
-        "insightface: its nearest point, its 400 thresholds, its 1:N with joined galleries",
+        help="exact (default): FAR never above its target, every score tried as accuracy "
+        "threshold; insightface: its nearest point, its 400 thresholds, its 1:N with joined "
+        "galleries",
     )
-    add("--fars", type=_rates, metavar="F,F", help="false accept rates, such as 1e-3,1e-4")
+    add(
+        "--fars",
+        type=_rates,
+        metavar="F,F",
+        help="false accept rates, such as 1e-3,1e-4 (default: by kind)",
+    )
     add("--no-flip", action="store_true", help="do not add the mirrored image's embedding (F0)")
     add("--no-norm", action="store_true", help="templates of unit-length embeddings (N0)")
     add("--no-detector", action="store_true", help="templates without detector scores (D0)")
-    add("--keep-duplicates", action="store_true", help="count a pair as often as it is listed")
+    add(
+        "--keep-duplicates",
+        action="store_true",
+        help="count a pair as often as it is listed (default: stop)",
+    )
     add(
         "--missing",
         choices=("error", "count"),
         default="error",
-        help="an image that is not there: stop, or count it as a face that was not found",
+        help="an image that is not there: stop (default), or count it as a face not found",
     )
 
 
@@ -130,12 +141,18 @@ def _sureness(group: argparse._ArgumentGroup) -> None:
         type=count,
         default=0,
         metavar="N",
-        help="intervals from N resamplings of the people",
+        help="intervals from N resamplings of the people, such as 1000 (default: none)",
     )
-    add("--seed", type=count, default=0, help="of the bootstrap (default: 0)")
-    add("--threshold-from", metavar="FILE[:BENCH]", help="apply another results.json's thresholds")
+    add("--seed", type=count, default=0, metavar="N", help="of the bootstrap (default: 0)")
     add(
-        "--groups", metavar="FILE[:COLUMN]", help="CSV of a label an image or a pair: rates a group"
+        "--threshold-from",
+        metavar="FILE[:BENCH]",
+        help="rates at the thresholds of another report's results.json",
+    )
+    add(
+        "--groups",
+        metavar="FILE[:COLUMN]",
+        help="a CSV with a label for each image (or pair): rates within each group",
     )
     add("--baseline", metavar="NAME", help="model the others are compared with (default: first)")
 

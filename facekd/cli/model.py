@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facekd.cli._data_common import FORCE_HELP, Commands, add_command, refuse_existing
 from facekd.cli._main import run
+from facekd.cli._network import add_input_options, load_as_asked
 from facekd.errors import FacekdError
 
 if TYPE_CHECKING:
@@ -30,48 +32,53 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="facekd-model",
-        description=__doc__,
+        description="Look at a network's file, and turn other software's weights into ours.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    info = commands.add_parser("info", help="what a network's file holds")
-    info.add_argument("model", type=Path, help=".pt, .pth, .safetensors, .params or .onnx")
-    info.add_argument("--json", action="store_true", help="print JSON")
-    info.set_defaults(work=_info)
-    bring = commands.add_parser("import", help="other software's weights -> a self-describing .pt")
-    bring.add_argument(
-        "source", type=Path, help="arcface_torch .pt/.pth/.safetensors, MXNet .params"
+    info = _command(
+        commands,
+        "info",
+        "what a network's file holds: architecture, input, width, parameters, where it is from",
+        ("facekd-model info student.pt", "facekd-model info teacher.onnx --json"),
     )
-    bring.add_argument("destination", type=Path, help="the .pt file to write")
+    info.add_argument(
+        "model", metavar="FILE", type=Path, help=".pt, .pth, .safetensors, .params or .onnx"
+    )
+    info.add_argument("--json", action="store_true", help="print JSON, for other programs")
+    info.set_defaults(work=_info)
+    bring = _command(
+        commands,
+        "import",
+        "turn other software's weights into a .pt that describes itself",
+        (
+            "facekd-model import backbone.pth teacher.pt",
+            "facekd-model import bgr_net.pth teacher.pt --channels bgr --input-range=-1,1",
+        ),
+    )
+    bring.add_argument(
+        "source",
+        metavar="SRC",
+        type=Path,
+        help="of insightface's arcface_torch (.pt, .pth, .safetensors) or MXNet (.params)",
+    )
+    bring.add_argument("destination", metavar="DST", type=Path, help="the .pt file to write")
+    bring.add_argument("--force", action="store_true", help=FORCE_HELP)
     bring.set_defaults(work=_import)
     for command in (info, bring):
-        command.add_argument(
-            "--input-range",
-            nargs=2,
-            type=float,
-            metavar=("LO", "HI"),
-            help="what pixel values 0 and 255 become, where the file does not say "
-            "(-1 1, or what the ONNX graph or MXNet used)",
-        )
-        command.add_argument(
-            "--channels",
-            choices=("rgb", "bgr"),
-            default="rgb",
-            help="channel order of the network's input, where the file does not say (rgb)",
-        )
+        add_input_options(command)
     return parser
 
 
-def _load(path: Path, arguments: argparse.Namespace) -> "Embedder":
-    from facekd.model import load_model  # torch takes seconds to import: --help must not wait
-
-    given = tuple(arguments.input_range) if arguments.input_range else None
-    return load_model(path, input_range=given, channels=arguments.channels)
+def _command(
+    commands: Commands, name: str, what: str, examples: Sequence[str]
+) -> argparse.ArgumentParser:
+    return add_command(commands, name, what, "\n  ".join(("examples:", *examples)))
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    facts = describe(_load(arguments.model, arguments), arguments.model)
+    facts = describe(load_as_asked(arguments.model, arguments), arguments.model)
     if arguments.json:
         print(json.dumps(facts, indent=1))
     else:
@@ -83,7 +90,8 @@ def _import(arguments: argparse.Namespace) -> None:
 
     if arguments.destination.suffix != ".pt":
         raise FacekdError(f"{arguments.destination} does not end in .pt: give a .pt file to write.")
-    model = _load(arguments.source, arguments)
+    refuse_existing([arguments.destination], arguments.force)
+    model = load_as_asked(arguments.source, arguments)
     if not isinstance(model, FaceModel):
         raise FacekdError(
             f"{arguments.source} is a graph, not weights: use it as it is, as a teacher or in "

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from eval_command import EACH, PEOPLE, TINY, clustered, evaluate
 
 from facekd.cli.eval import main
@@ -375,17 +376,17 @@ def test_repeated_pairs_are_kept_where_asked(lists, tmp_path):
     assert "2 that occurred before" in made.bench("again")["source"]
 
 
-def test_what_a_file_does_not_say_of_its_input(lists, tmp_path, monkeypatch):
-    given = {}
-
-    def load_model(path, **options):
-        given.update(options)
-        return FaceModel.load(path)
-
-    monkeypatch.setattr("facekd.model.load_model", load_model)
-    command = ("--bench", lists / "lfw", *MODEL, "--input-range=-2,2", "--channels", "bgr")
-    evaluate(tmp_path, *command)
-    assert given == {"input_range": (-2.0, 2.0), "channels": "bgr", "device": "cpu"}
+def test_what_a_file_does_not_say_of_its_input(lists, tmp_path):
+    model = FaceModel.create("mbf", 8, 32, input_range=(-2.0, 2.0), channels="bgr")
+    model.save(tmp_path / "ours.pt")
+    torch.save({"state_dict": model.backbone.state_dict()}, tmp_path / "theirs.pth")
+    command = ("--bench", lists / "lfw", "--device", "cpu", "--model")
+    said = evaluate(tmp_path / "a", *command, tmp_path / "ours.pt").scores("lfw")["scores"]
+    told = ("--input-range=-2,2", "--channels", "bgr")
+    made = evaluate(tmp_path / "b", *command, tmp_path / "theirs.pth", *told)
+    np.testing.assert_array_equal(made.scores("lfw")["scores"], said)
+    plain = evaluate(tmp_path / "c", *command, tmp_path / "theirs.pth").scores("lfw")["scores"]
+    assert (plain != said).any()
 
 
 def test_bf16_is_another_precision_and_another_file(lists, tmp_path):

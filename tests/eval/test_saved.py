@@ -13,6 +13,7 @@ from facekd.eval.report import write_report
 from facekd.eval.results import Evaluation
 from facekd.eval.saved import read_reports
 from facekd.eval.saved_report import read_report
+from facekd.eval.transfer import read_thresholds
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -189,6 +190,11 @@ def test_a_folder_without_a_report_is_told(tmp_path):
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(FacekdError, match="is not JSON"):
         read_report(tmp_path)
+    (tmp_path / "results.json").write_text('{"format": %s}' % ("1" * 5000))
+    with pytest.raises(FacekdError, match="is not JSON"):
+        read_report(tmp_path)
+    with pytest.raises(FacekdError, match="is not JSON"):
+        read_thresholds(tmp_path / "results.json", model="one")
     (tmp_path / "results.json").write_text("[]")
     with pytest.raises(FacekdError, match="has format None"):
         read_report(tmp_path)
