@@ -1,5 +1,6 @@
 """An image folder with its `images.lst`, image after image."""
 
+import os
 from pathlib import Path
 
 from ..errors import FacekdError
@@ -42,12 +43,11 @@ class FileForm:
     def __call__(self, item: Item, place: str, key: int) -> bytes:
         """Write one image; two of one name are an error, also where upper case is lower case."""
         line = list_line(key, item.label, item.vector, place)
-        path = self._root / place
         if item.identity not in self._made:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            (self._root / item.identity).mkdir(parents=True, exist_ok=True)
             self._made.add(item.identity)
         try:
-            with open(path, "xb", buffering=0) as file:
+            with open(os.path.join(self._root, place), "xb", buffering=0) as file:
                 file.write(item.encoded)
         except FileExistsError:
             raise FacekdError(f"two images are called {place}; rename one.") from None
