@@ -121,17 +121,38 @@ class Teacher(_Strict):
 
 
 class Head(_Strict):
-    """A classifier taken from elsewhere instead of a random one."""
+    """A classifier taken from elsewhere, or a new one with several centres a class."""
 
-    source: str = Field(description="a stage of this recipe, or a .head.safetensors file")
+    source: str | None = Field(
+        default=None, description="a stage of this recipe, or a .head.safetensors file"
+    )
     frozen: bool = Field(
-        default=True, description="keep it as it is (SH-KD's teacher) or train it on"
+        default=True, description="keep the source's as it is (SH-KD's teacher) or train it on"
+    )
+    centres: Positive = Field(
+        default=1, description="of each class, for data with wrong labels (sub-centre ArcFace: 3)"
+    )
+    drop_degrees: Annotated[float, Field(gt=0, lt=180)] = Field(
+        default=75.0,
+        description="with several centres: <stage>.far.csv lists the images so far from their "
+        "class's dominant one, for data.exclude of the recipe that trains again without them",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _source_or_centres(self) -> "Head":
+        if self.source is None and self.centres == 1:
+            raise ValueError("a head says its `source`, or `centres: 3` for a new one with three")
+        if self.source is not None and self.centres > 1:
+            raise ValueError(
+                f"`source` gives a classifier with one centre a class; leave centres: "
+                f"{self.centres} out, or source for a new classifier"
+            )
+        return self
 
 
 class Optimizer(_Strict):

@@ -1,4 +1,4 @@
-"""A classifier over identities: one weight row a class, read as cosines or as linear logits."""
+"""A classifier over identities: one weight row a class (or several), read as cosines or logits."""
 
 from pathlib import Path
 from typing import Self
@@ -33,29 +33,54 @@ def unit(vectors: Tensor) -> Tensor:
 class Classifier(nn.Module):
     """The head that turns embeddings into one number a class, always in float32.
 
+    With K > 1 centres a class (Deng et al., Sub-center ArcFace, ECCV 2020), a class's cosine is the
+    largest among its centres': rows c K to c K + K - 1 of the weight are those of class c.
+
     Args:
         num_classes: Number of identities C, >= 1.
         embedding_dim: Width d of the embeddings it reads, >= 1.
         bias: Whether linear logits have a bias (cosines never do).
+        centres: K, >= 1.
 
     Attributes:
-        weight: (C, d), drawn from N(0, 0.01) (standard deviation).
+        weight: (C K, d), drawn from N(0, 0.01) (standard deviation).
         bias: (C,) zeros, or None.
+        centres: K.
+        dominant: With K > 1, (C,) int64: the centre nearest to most images of each class, once the
+            stage that trains it has counted them; -1 before.
+
+    Raises:
+        FacekdError: A bias and several centres.
     """
 
-    def __init__(self, num_classes: int, embedding_dim: int, bias: bool = False) -> None:
+    dominant: Tensor
+
+    def __init__(
+        self, num_classes: int, embedding_dim: int, bias: bool = False, centres: int = 1
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim).normal_(0.0, 0.01))
+        if bias and centres > 1:
+            raise FacekdError(
+                f"a head with {centres} centres a class gives cosines; it has no bias."
+            )
+        self.centres = centres
+        rows = num_classes * centres
+        self.weight = nn.Parameter(torch.empty(rows, embedding_dim).normal_(0.0, 0.01))
         self.bias = nn.Parameter(torch.zeros(num_classes)) if bias else None
+        if centres > 1:
+            self.register_buffer("dominant", torch.full((num_classes,), -1))
 
     @classmethod
-    def from_weight(cls, weight: Tensor, bias: Tensor | None = None, frozen: bool = True) -> Self:
+    def from_weight(
+        cls, weight: Tensor, bias: Tensor | None = None, frozen: bool = True, centres: int = 1
+    ) -> Self:
         """A classifier with given numbers, copied: an imported head, or class means.
 
         Args:
-            weight: (C, d), finite.
+            weight: (C K, d), finite.
             bias: (C,) or None.
             frozen: Whether it is kept as it is (a teacher's head) or goes on learning.
+            centres: K.
 
         Raises:
             FacekdError: The shapes do not fit together, or a number is not finite.
@@ -69,9 +94,12 @@ class Classifier(nn.Module):
                 f"a head with {weight.shape[0]} classes needs that many biases, "
                 f"found {tuple(bias.shape)}."
             )
+        if centres < 1 or weight.shape[0] % centres:
+            raise FacekdError(f"{weight.shape[0]} rows cannot be {centres} centres a class.")
         if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
             raise FacekdError("a head's weight or bias holds NaN or infinity; make the head again.")
-        head = cls(weight.shape[0], weight.shape[1], bias=bias is not None)
+        classes = weight.shape[0] // centres
+        head = cls(classes, weight.shape[1], bias=bias is not None, centres=centres)
         head = head.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
         with torch.no_grad():
             head.weight.copy_(weight)
@@ -82,7 +110,7 @@ class Classifier(nn.Module):
     @property
     def num_classes(self) -> int:
         """Number of identities C."""
-        return self.weight.shape[0]
+        return self.weight.shape[0] // self.centres
 
     @property
     def embedding_dim(self) -> int:
@@ -107,14 +135,19 @@ class Classifier(nn.Module):
 
         Returns:
             (B, C) float32 (float64 when both sides are), in [-1, 1] up to rounding; 0 for a row
-            of length zero on either side.
+            of length zero on either side. With several centres a class, the nearest one's.
         """
+        every = self.centre_cosines(embeddings)
+        return every.squeeze(2) if self.centres == 1 else every.amax(dim=2)
+
+    def centre_cosines(self, embeddings: Tensor) -> Tensor:
+        """Cosines between embeddings and all centres, (B, C, K); otherwise as `cosines`."""
         self._check_width(embeddings)
         with torch.autocast(embeddings.device.type, enabled=False):
             lengths = torch.linalg.vector_norm(self.weight, dim=1).clamp_min(_SHORTEST)
             # Lengths are divided out after the product: no normalised copy of a (C, d) weight.
             cosines: Tensor = F.linear(unit(embeddings), self.weight) / lengths
-            return cosines
+            return cosines.view(-1, self.num_classes, self.centres)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Linear logits z W^T + b, computed in float32 under any autocast.
@@ -124,11 +157,54 @@ class Classifier(nn.Module):
 
         Returns:
             (B, C) float32 (float64 when both sides are).
+
+        Raises:
+            FacekdError: The head has several centres a class, or another width.
         """
         self._check_width(embeddings)
+        if self.centres > 1:
+            raise FacekdError(
+                f"a head with {self.centres} centres a class gives cosines and no linear logits; "
+                "use one centre, or terms on cosines."
+            )
         with torch.autocast(embeddings.device.type, enabled=False):
             wide = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
             return F.linear(wide, self.weight, self.bias)
+
+    def class_vectors(self, labels: Tensor) -> Tensor:
+        """The weight rows of some classes, not normalised.
+
+        Args:
+            labels: (B,) int64 in [0, C).
+
+        Returns:
+            (B, d), with gradient.
+
+        Raises:
+            FacekdError: The head has several centres a class, so none of them is the class's.
+        """
+        if self.centres > 1:
+            raise FacekdError(
+                f"a head with {self.centres} centres a class has no one vector of a class; use one "
+                "centre, or terms on cosines."
+            )
+        return self.weight[labels]
+
+    def with_dominant_centres(self) -> "Classifier":
+        """The classifier with each class's dominant centre alone, K = 1; itself where K = 1.
+
+        Raises:
+            FacekdError: The centres' images were not counted.
+        """
+        if self.centres == 1:
+            return self
+        if (self.dominant < 0).any():
+            raise FacekdError(
+                f"a head with {self.centres} centres a class does not know which is the dominant "
+                "one; use the head that a finished stage saved."
+            )
+        rows = torch.arange(self.num_classes, device=self.weight.device) * self.centres
+        return Classifier.from_weight(self.weight[rows + self.dominant], frozen=self.frozen)
 
     def _check_width(self, embeddings: Tensor) -> None:
         if embeddings.shape[1] != self.embedding_dim:
@@ -142,6 +218,8 @@ class Classifier(nn.Module):
 def save_head(path: str | Path, classifier: Classifier, label_map_hash: str) -> None:
     """Write a head file (safetensors, format 1) that remembers the label map it belongs to.
 
+    With several centres a class it says how many (`centres` in its metadata), and holds `dominant`.
+
     Args:
         path: File to write; it appears whole or not at all.
         classifier: The head.
@@ -152,6 +230,8 @@ def save_head(path: str | Path, classifier: Classifier, label_map_hash: str) -> 
     """
     tensors = {name: tensor.cpu().contiguous() for name, tensor in classifier.state_dict().items()}
     metadata = {"format": HEAD_FORMAT, "label_map": label_map_hash}
+    if classifier.centres > 1:
+        metadata["centres"] = str(classifier.centres)
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(tensors, metadata=metadata))  # save_file hides a full disk
 
@@ -180,10 +260,32 @@ def load_head(path: str | Path, frozen: bool = True) -> tuple[Classifier, str]:
             f"{path} is not a head file of format {HEAD_FORMAT} (its metadata: {metadata}); "
             "use a head that facekd-train saved."
         )
-    if not {"weight"} <= tensors.keys() <= {"weight", "bias"}:
-        raise FacekdError(f"{path} should hold a weight and perhaps a bias, found {list(tensors)}.")
     try:
-        head = Classifier.from_weight(tensors["weight"], tensors.get("bias"), frozen)
+        head = _from_tensors(tensors, metadata.get("centres", "1"), frozen)
     except FacekdError as error:
         raise FacekdError(f"{path}: {error}") from error
     return head, metadata["label_map"]
+
+
+def _from_tensors(tensors: dict[str, Tensor], centres: str, frozen: bool) -> Classifier:
+    if not (centres.isascii() and centres.isdigit()):
+        raise FacekdError(f"its number of centres is {centres!r}.")
+    many = int(centres) > 1
+    further = {"dominant"} if many else {"bias"}
+    if not {"weight"} <= tensors.keys() <= {"weight"} | further or (many and len(tensors) < 2):
+        raise FacekdError(
+            f"it should hold a weight and {'' if many else 'perhaps '}a {min(further)}, "
+            f"found {list(tensors)}."
+        )
+    head = Classifier.from_weight(tensors["weight"], tensors.get("bias"), frozen, int(centres))
+    if many:
+        dominant = tensors["dominant"]
+        if dominant.shape != head.dominant.shape or dominant.dtype != torch.int64:
+            raise FacekdError(
+                f"its dominant centres are {dominant.dtype} {tuple(dominant.shape)}, and it has "
+                f"{head.num_classes} classes."
+            )
+        if not ((dominant >= -1) & (dominant < head.centres)).all():
+            raise FacekdError(f"a dominant centre is not among a class's {head.centres}.")
+        head.dominant.copy_(dominant)
+    return head

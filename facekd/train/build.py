@@ -139,9 +139,9 @@ def _student_head(plan: StagePlan) -> Classifier | None:
     if "student_head" not in plan.needs:
         return None
     wanted = plan.stage.head
-    if wanted is None:
+    if wanted is None or wanted.source is None:
         bias = any(term.linear for _, _, term in plan.terms())
-        return Classifier(plan.faces.num_classes, plan.embedding_dim, bias=bias)
+        return Classifier(plan.faces.num_classes, plan.embedding_dim, bias, plan.centres)
     path = locate(wanted.source, plan.folder)
     head = load_fitting_head(path, plan.faces.label_map, plan.embedding_dim, "head")
     return head if wanted.frozen else head.requires_grad_(True)

@@ -3,8 +3,8 @@
 import torch
 
 from facekd.backbones import BACKBONES
-from facekd.distill.presets import PRESETS
-from facekd.distill.term import TERMS
+from facekd.distill.presets import PRESETS, expand
+from facekd.distill.term import TERMS, BuiltTerm, build_terms
 from facekd.heads.margins import MARGINS
 from facekd.recipe import Recipe, is_file
 from facekd.recipe_file import shipped_recipes
@@ -13,9 +13,11 @@ from facekd.train.build import pick_device
 from facekd.train.plan import StagePlan, plan_recipe
 from facekd.train.results import refuse_changes
 from facekd.train.sources import find_head
+from facekd.train.subcentres import far_path
 from facekd.train.validate import check_validation
 
 _FLOAT = 4
+_NEEDS = {"position": "sample index"}
 
 
 def check(recipe: Recipe) -> str:
@@ -46,14 +48,7 @@ def _stage_lines(plan: StagePlan) -> list[str]:
         f"{plan.params / 1e6:.3f} M parameters, {plan.macs / 1e9:.3f} GMAC{start}",
         f"  loss      {_describe_loss(plan)}",
         *_teacher_lines(plan),
-        *(
-            [
-                f"  head      from {stage.head.source}, "
-                f"{'frozen' if stage.head.frozen else 'learning'}"
-            ]
-            if stage.head
-            else []
-        ),
+        *_head_lines(plan),
         f"  schedule  {plan.total_steps} steps of {stage.batch_size} images "
         f"({stage.schedule.epochs:g} epochs of {plan.steps_per_epoch}), {stage.optimizer.name}, "
         f"lr {stage.optimizer.lr:g}, {stage.schedule.decay}",
@@ -72,6 +67,19 @@ def _stage_lines(plan: StagePlan) -> list[str]:
 
 def _describe_loss(plan: StagePlan) -> str:
     return " + ".join(f"{weight:g} {name}" for name, weight, _ in plan.terms())
+
+
+def _head_lines(plan: StagePlan) -> list[str]:
+    head = plan.stage.head
+    if head is None:
+        return []
+    if head.source is None:
+        far = far_path(plan.model_path)
+        return [
+            f"  head      {head.centres} centres a class; {far} will list the images "
+            f"{head.drop_degrees:g} degrees or more from their class's dominant one"
+        ]
+    return [f"  head      from {head.source}, {'frozen' if head.frozen else 'learning'}"]
 
 
 def _teacher_lines(plan: StagePlan) -> list[str]:
@@ -95,15 +103,16 @@ def _sizes(plan: StagePlan) -> tuple[int, int, int]:
     learning = plan.params
     frozen = 0
     if "student_head" in plan.needs:
-        size = classes * plan.embedding_dim
-        is_frozen = plan.stage.head is not None and plan.stage.head.frozen
+        size = classes * plan.centres * plan.embedding_dim
+        head = plan.stage.head
+        is_frozen = head is not None and head.source is not None and head.frozen
         learning, frozen = (learning, size) if is_frozen else (learning + size, 0)
     if "teacher_head" in plan.needs:
         frozen += classes * (plan.teacher_dim or 0)
-    heads = len(plan.needs & {"student_head", "teacher_head"})
+    heads = plan.centres * ("student_head" in plan.needs) + ("teacher_head" in plan.needs)
     logits = 2 * heads * plan.stage.batch_size * classes
     checkpoint = learning * (1 + states) + frozen
-    results = plan.params + (classes * plan.embedding_dim if heads else 0)
+    results = plan.params + (classes * plan.centres * plan.embedding_dim if heads else 0)
     weights = learning * (2 + states) + frozen
     return weights * _FLOAT, logits * _FLOAT, (checkpoint + results) * _FLOAT
 
@@ -122,19 +131,28 @@ def list_everything() -> str:
     lines = ["recipes (facekd-train NAME):"]
     lines += [f"  {name:28} {_description(name)}" for name in shipped_recipes()]
     lines += ["", "losses (loss: NAME, or {preset: NAME, ...}):"]
-    lines += [f"  {name:12} {PRESETS[name].summary}  [{PRESETS[name].paper}]" for name in PRESETS]
+    for name in PRESETS:
+        needs = _needs(build_terms(expand(name)))
+        lines.append(f"  {name:20} {PRESETS[name].summary}  {needs}  [{PRESETS[name].paper}]")
     lines += ["", "terms (loss: [{term: NAME, weight: 1.0, ...}, ...]):"]
     for name in TERMS:
-        term = TERMS[name]
-        needs = ", ".join(sorted(n.replace("_", " ") for n in term().needs))
-        lines.append(f"  {name:12} {term.summary()}  needs {needs}  [{term.paper}]")
-    lines += ["", "margins: " + ", ".join(MARGINS), "", "backbones:"]
+        needs = _needs(build_terms([{"term": name}]))
+        lines.append(f"  {name:20} {TERMS[name].summary()}  {needs}  [{TERMS[name].paper}]")
+    lines += ["", "margins (margin: NAME in a loss with a margin softmax; softmax: without one):"]
+    lines += [f"  {name:20} {MARGINS[name].summary()}  [{MARGINS[name].paper}]" for name in MARGINS]
+    lines += ["", "backbones:"]
     with torch.device("meta"):
         for name in BACKBONES:
             params = sum(p.numel() for p in BACKBONES[name]().parameters())
             also = ", ".join(BACKBONES.aliases(name))
             lines.append(f"  {name:20} {params / 1e6:7.3f} M at 512-d  {also}")
     return "\n".join(lines)
+
+
+def _needs(terms: list[BuiltTerm]) -> str:
+    """What a loss asks of the stage, in words."""
+    needs = {need for _, _, term in terms for need in term.needs} - {"projector"}
+    return "needs " + ", ".join(sorted(_NEEDS.get(n, n.replace("_", " ")) for n in needs))
 
 
 def _description(name: str) -> str:

@@ -88,6 +88,11 @@ class StagePlan:
         return "teacher_head" in self.needs and self.teacher_dim == self.embedding_dim
 
     @property
+    def centres(self) -> int:
+        """Centres that each class of the student's head has."""
+        return self.stage.head.centres if self.stage.head else 1
+
+    @property
     def uses_cache(self) -> bool:
         """Whether the teacher's embeddings are computed once, ahead of training."""
         teacher = self.stage.teacher
@@ -232,6 +237,10 @@ def _check_teacher(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
 
 def _check_head(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
     head = plan.stage.head
+    if "several centres of a class" in plan.needs and plan.centres == 1:
+        raise FacekdError(
+            "its loss is for a head with several centres a class; add head: {centres: 3}."
+        )
     if head is None:
         return
     if "student_head" not in plan.needs:
@@ -239,6 +248,9 @@ def _check_head(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
             "its loss reads no student head, so `head` would do nothing; leave it out, or give the "
             "loss a margin on the student's head."
         )
+    if head.source is None:
+        _check_centres(plan)
+        return
     if head.source in earlier:
         source = earlier[head.source]
         _same_classes(plan, source, "head")
@@ -250,6 +262,15 @@ def _check_head(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
         return
     path = locate(head.source, plan.folder)
     load_fitting_head(path, plan.faces.label_map, plan.embedding_dim, "head")
+
+
+def _check_centres(plan: StagePlan) -> None:
+    linear = [name for name, _, term in plan.terms() if term.linear]
+    if linear:
+        raise FacekdError(
+            f"head.centres={plan.centres} gives cosines, and {linear[0]!r} reads linear logits; "
+            "use a margin on cosines, or one centre."
+        )
 
 
 def _same_classes(plan: StagePlan, source: StagePlan, what: str) -> None:

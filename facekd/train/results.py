@@ -20,6 +20,7 @@ from facekd.recipe import Recipe
 from facekd.train.checkpoint import Training, read_values
 from facekd.train.plan import StagePlan
 from facekd.train.sources import head_path, locate
+from facekd.train.subcentres import count_and_list
 
 # what may change between two sittings: it has no influence on the weights
 _FREE = {"device", "checkpoint_minutes", "validation", "data"}
@@ -120,7 +121,10 @@ def write_results(
 ) -> None:
     """Write classifier, label map, summary and, last, the network of a finished stage."""
     label_map = plan.faces.label_map
-    head = run.objective.student_head or run.objective.teacher_head
+    own, wanted = run.objective.student_head, plan.stage.head
+    if own is not None and wanted is not None and wanted.centres > 1:
+        count_and_list(plan, run, own, wanted.drop_degrees)
+    head = own or run.objective.teacher_head
     if head is not None and head.embedding_dim == plan.embedding_dim:
         save_head(head_path(plan.model_path), head, label_map.hash)
     label_map.save(plan.model_path.with_suffix(".label_map.json"))

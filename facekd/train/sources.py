@@ -57,6 +57,9 @@ def open_teacher(settings: Teacher, folder: Path, device: str) -> Embedder:
 def load_fitting_head(path: Path, label_map: LabelMap, width: int, what: str) -> Classifier:
     """Load a head file and make sure that it belongs to a stage's data and width.
 
+    Of a head with several centres a class the dominant ones are taken: the others stand for wrong
+    labels, and a teacher or a shared classifier has one vector a class.
+
     Args:
         path: The head file, or the network that it lies beside.
         label_map: Of the stage's data.
@@ -74,6 +77,10 @@ def load_fitting_head(path: Path, label_map: LabelMap, width: int, what: str) ->
             "train the stage that leaves it, or use teacher.head: rebuild for class means."
         )
     head, found = load_head(path)
+    try:
+        head = head.with_dominant_centres()
+    except FacekdError as error:
+        raise FacekdError(f"{what}: {path}: {error}") from error
     if found != label_map.hash:
         raise FacekdError(
             f"{what}: {path} belongs to label map {found} ({head.num_classes} classes), but "
