@@ -48,6 +48,13 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def in_the_way(folder: str | Path) -> Path | None:
+    """What keeps a folder from being made and written into, at a first look; None if nothing."""
+    folder = Path(folder)
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    return None if there.is_dir() and os.access(there, os.W_OK | os.X_OK) else there
+
+
 def _flush(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -13,6 +13,7 @@ from facekd.cli._data_common import (
     refuse_existing,
 )
 from facekd.cli._values import positive
+from facekd.errors import FacekdError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,7 +110,10 @@ def _state_file(arguments: argparse.Namespace, checks: "Checks") -> Path | None:
     path = Path(arguments.csv or arguments.repair or arguments.path).absolute()
     folder = path.parent
     if arguments.csv or arguments.repair:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FacekdError(f"cannot write to {folder}: {error.strerror or error}.") from error
     elif not os.access(folder, os.W_OK):
         print(
             f"note: nothing can be written beside {arguments.path}: give --csv FILE if this may "

@@ -1,7 +1,6 @@
 """Every model of a command line on every bench it names."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from facekd.eval.templates import TemplateProtocol
 from facekd.eval.together import Together
 from facekd.eval.transfer import read_thresholds
 from facekd.eval.verification import Questions, verify
+from facekd.files import in_the_way
 
 SCORES = "scores"
 
@@ -225,10 +225,9 @@ class Evaluator:
 def _report_folder(given: str | None, benches: Sequence[str]) -> Path:
     """Where the report goes, after a look whether it can: hours of work may lie before it."""
     folder = Path(given) if given else Path("runs/eval") / "+".join(benches)
-    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    if (fault := in_the_way(folder)) is not None:
         raise FacekdError(
-            f"the report cannot go to {folder}: {there} is no folder that can be written to; give "
+            f"the report cannot go to {folder}: {fault} is no folder that can be written to; give "
             "another --out DIR."
         )
     return folder

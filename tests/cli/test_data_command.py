@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from facekd.cli.data import main
+from facekd.cli.data import _COMMANDS, main
 from facekd.data_tools.images import encode_jpeg
 from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
 
@@ -54,6 +54,43 @@ def test_bad_input_is_one_line(tmp_path, capsys, command):
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "inspect {}/a.rec --sheet {}/file/below.png",
+        "verify {}/a.rec --csv {}/file/below.csv",
+        "verify {}/a.rec --repair {}/file/below.rec",
+        "make-pairs {}/a.rec {}/file/below.csv",
+        "make-bin {}/a.rec {}/pairs.csv {}/file/below.bin",
+        "overlap {}/a.rec {}/a.rec --csv {}/file/below.csv",
+        "clean {}/a.rec --embeddings {}/gone.npy --out {}/file/below",
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told_first(records, tmp_path, capsys, command):
+    (tmp_path / "file").write_text("")
+    assert main(command.replace("{}", str(tmp_path)).split()) == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(
+        r"error: cannot write .*/below.*: .*/file is no folder that can be written to; .*\n", error
+    )
+
+
+def test_a_folder_that_only_looks_as_if_it_could_be_made(records, capsys):
+    assert main(["verify", str(records), "--csv", "/proc/facekd/bad.csv"]) == 2
+    assert capsys.readouterr().err.startswith("error: cannot write to /proc/facekd: ")
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_every_subcommand_has_an_example_and_says_what_each_option_is(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    text = capsys.readouterr().out
+    assert f"examples:\n  facekd-data {name} " in text
+    assert max(map(len, text.splitlines())) <= 100
+    bare = re.findall(r"^  --[a-z-]+(?: \S+)?\n(?!   )", text, re.MULTILINE)
+    assert bare == []
 
 
 def test_help_loads_nothing_heavy():
