@@ -33,18 +33,32 @@ def slow_kl(teacher: list[Tensor], student: list[Tensor]) -> Tensor:
 
 
 class Batch:
-    """One batch in float64, with everything a term may ask for; made anew, equal each time."""
+    """One batch in float64, with everything a term may ask for; made anew, equal each time.
 
-    def __init__(self) -> None:
+    Where the teacher's width is another than the student's D, a linear projector may stand between.
+    """
+
+    def __init__(self, teacher_dim: int = D, projected: bool = False) -> None:
         rng = torch.Generator().manual_seed(5)
 
         def draw(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
-        self.z, self.t = draw(B, D).requires_grad_(), draw(B, D)
+        self.z, self.t = draw(B, D).requires_grad_(), draw(B, teacher_dim)
         self.own = Classifier.from_weight(draw(C, D), draw(C), frozen=False)
-        self.other = Classifier.from_weight(draw(C, D), draw(C))
+        self.other = Classifier.from_weight(draw(C, teacher_dim), draw(C))
+        self.projection = torch.nn.Parameter(draw(teacher_dim, D)) if projected else None
         self.step = Step(self.z, LABELS, torch.arange(B), self.t, self.own, self.other)
+        if self.projection is not None:
+            self.step.projector = torch.nn.Linear(D, teacher_dim, bias=False)
+            self.step.projector.weight = self.projection
+
+    @property
+    def projected(self) -> list[Tensor]:
+        """The student's embeddings in the teacher's width, by loops."""
+        if self.projection is None:
+            return list(self.z)
+        return [torch.stack([scalars_dot(w, v) for w in self.projection]) for v in self.z]
 
     def rows(self, z: Tensor, head: Classifier, scale: float | None) -> list[list[Tensor]]:
         """Logits by loops: scale x cosine, or z W^T + b where scale is None."""
@@ -54,14 +68,15 @@ class Batch:
         return [[scale * slow_cosine(v, w) for w in head.weight] for v in z]
 
     def gradients(self, value: Tensor) -> list[Tensor]:
-        found = torch.autograd.grad(
-            value, [self.z, self.own.weight, self.own.bias], allow_unused=True
-        )
+        learning = [self.z, self.own.weight, self.own.bias]
+        if self.projection is not None:
+            learning.append(self.projection)
+        found = torch.autograd.grad(value, learning, allow_unused=True)
         return [torch.zeros(()) if g is None else g for g in found]
 
 
-def compare(term: Term, slow: Callable[[Batch], Tensor]) -> None:
-    ours, loops = Batch(), Batch()
+def compare(term: Term, slow: Callable[[Batch], Tensor], make: Callable[[], Batch] = Batch) -> None:
+    ours, loops = make(), make()
     value, expected = term(ours.step), slow(loops)
     torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
     assert value.ndim == 0
