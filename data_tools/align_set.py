@@ -1,7 +1,6 @@
 """A folder of photographs to a folder of 112x112 crops with their landmarks as a table."""
 
 import csv
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +13,7 @@ from ..files import atomic_path, write_text
 from .align_log import AlignLog, Outcome
 from .align_workers import NO_FACE, Photograph, Settings, align_each
 from .detect import Detections
-from .folder import SUFFIXES, natural_key
+from .folder import SUFFIXES, images_below, natural_key
 from .items import Items
 from .labelled import open_labelled
 from .landmark_table import Face, write_landmarks
@@ -118,7 +117,7 @@ def list_photographs(source: str | Path) -> list[Photograph]:
     root = Path(source)
     if not root.is_dir():
         raise FacekdError(f"{root} is not a folder of photographs.")
-    names = sorted(_images_below(root), key=lambda name: [natural_key(p) for p in name.split("/")])
+    names = sorted(images_below(root), key=lambda name: [natural_key(p) for p in name.split("/")])
     if not names:
         raise FacekdError(
             f"there are no images below {root} ({', '.join(sorted(SUFFIXES))}); give the folder "
@@ -161,26 +160,6 @@ def _check_depth(photographs: list[Photograph], target: Path) -> None:
                 f"{photograph.image} is not NAME/IMAGE: a {target.suffix} file needs one folder an "
                 "identity; arrange the photographs so, or align them into a folder."
             )
-
-
-def _images_below(root: Path) -> Iterator[str]:
-    """Paths below the root; links to folders are followed, but no folder is entered twice."""
-    seen = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            path = Path(folder, name)
-            if path.suffix.lower() not in SUFFIXES or name.startswith("."):
-                continue
-            below = path.relative_to(root).as_posix()
-            if not below.isprintable():
-                raise FacekdError(f"{root}: the file name {below!r} is no text; rename it.")
-            yield below
 
 
 def _outcomes(

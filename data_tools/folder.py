@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,33 @@ class FolderListing:
     places: Texts
     labels: npt.NDArray[np.int64]
     names: list[str]
+
+
+def images_below(root: Path) -> Iterator[str]:
+    """Paths of the images in a folder and in all folders below it, in no order of its own.
+
+    Hidden files and folders are left out; links to folders are followed, but no folder is entered
+    twice.
+
+    Raises:
+        FacekdError: A file's name is no text.
+    """
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            path = Path(folder, name)
+            if path.suffix.lower() not in SUFFIXES or name.startswith("."):
+                continue
+            below = path.relative_to(root).as_posix()
+            if not below.isprintable():
+                raise FacekdError(f"{root}: the file name {below!r} is no text; rename it.")
+            yield below
 
 
 def list_folder(path: str | Path) -> FolderListing:

@@ -35,12 +35,17 @@ class Data(_Strict):
     """Training images: `synthetic`, a `.rec` file, a folder of `name/*.jpg`, or tar shards."""
 
     source: str = Field(
-        default="synthetic", description="synthetic, a .rec file, an image folder, or tar shards"
+        default="synthetic",
+        description="synthetic, a .rec file, an image folder, tar shards; none: only `unlabelled`",
     )
     synthetic: Synthetic = Synthetic()
     min_images: Positive = Field(default=1, description="leave out people with fewer images")
     max_identities: Positive | None = Field(
         default=None, description="keep only the first so many people"
+    )
+    unlabelled: str | None = Field(
+        default=None,
+        description="more images whose people are not known: a folder, a .rec file or tar shards",
     )
     exclude: str | None = Field(
         default=None, description="CSV with columns image and/or identity: what to leave out"
@@ -50,6 +55,12 @@ class Data(_Strict):
     )
     holdout_seed: NaturalNumber = 0
     flip: bool = Field(default=True, description="mirror every second image at random")
+    crop: BelowOne = Field(
+        default=0.0, description="cut away up to this part of the side at random, and enlarge"
+    )
+    colour: BelowOne = Field(
+        default=0.0, description="change brightness, contrast and saturation by up to this factor"
+    )
     on_bad_record: Literal["error", "skip"] = "error"
     max_bad: Fraction = Field(
         default=0.01, description="with skip: stop above this fraction of bad records"
@@ -64,7 +75,13 @@ class Data(_Strict):
     def _short_form(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
 
-    @field_validator("exclude")
+    @model_validator(mode="after")
+    def _some_images(self) -> "Data":
+        if self.source == "none" and not self.unlabelled:
+            raise ValueError("source: none needs `unlabelled`: the images to train on")
+        return self
+
+    @field_validator("exclude", "unlabelled")
     @classmethod
     def _home(cls, value: str | None) -> str | None:
         return str(Path(value).expanduser()) if value else None
@@ -100,10 +117,6 @@ class Teacher(_Strict):
         description="what the network expects pixels 0..255 to become; stated for .onnx",
     )
     channels: Literal["rgb", "bgr"] = "rgb"
-    cache: Literal["auto", "never"] = Field(
-        default="auto",
-        description="auto: embed every image and its mirror image once; never: every step",
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -118,6 +131,45 @@ class Teacher(_Strict):
                 "itself, [-1, 1] for insightface's other files"
             )
         return self
+
+
+class Cache(_Strict):
+    """Teachers' embeddings, computed once and kept."""
+
+    mode: Literal["auto", "never", "require"] = Field(
+        default="auto",
+        description="auto: embed every image and its mirror image once, where that is all that "
+        "training asks for; never: at every step; require: stop where it cannot be done",
+    )
+    dir: str = Field(default="", description="where they are kept; default: <output>/cache")
+    views: Positive = Field(
+        default=1,
+        description="above 1: with crop or colour, so many drawings of each image, always the same",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"mode": value} if isinstance(value, str) else value
+
+    @field_validator("dir")
+    @classmethod
+    def _home(cls, value: str) -> str:
+        return str(Path(value).expanduser()) if value else value
+
+
+class Balance(_Strict):
+    """A share of every batch with several images of each person in it."""
+
+    images_per_identity: Positive = Field(default=1, description="1: no such share")
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="the part of the batch; the rest is drawn as ever"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"images_per_identity": value} if isinstance(value, int) else value
 
 
 class Head(_Strict):
@@ -217,6 +269,7 @@ class Stage(_Strict):
     head: Head | None = None
     loss: str | dict[str, Any] | list[str | dict[str, Any]] = "arcface"
     batch_size: Annotated[int, Field(ge=2)] = 128
+    balance: Balance = Balance()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -254,7 +307,7 @@ class Recipe(_Strict):
     format: Literal[1] = 1
     description: str = ""
     output: str = Field(default="", description="the run folder; default: runs/<recipe name>")
-    cache_dir: str = Field(default="", description="teacher embeddings; default: <output>/cache")
+    cache: Cache = Cache()
     seed: NaturalNumber = 0
     data: Data = Data()
     _place: Callable[[tuple[str | int, ...], str], str] | None = PrivateAttr(default=None)
@@ -262,7 +315,7 @@ class Recipe(_Strict):
         min_length=1
     )
 
-    @field_validator("output", "cache_dir")
+    @field_validator("output")
     @classmethod
     def _home(cls, value: str) -> str:
         return str(Path(value).expanduser()) if value else value

@@ -78,7 +78,7 @@ def test_synthetic_teacher_beats_the_student_alone(tmp_path):
 def test_real_faces(data_dir, tmp_path, monkeypatch):
     """Two epochs of L2E on real faces lifts people never seen well above chance."""
     monkeypatch.setenv("FACEKD_DATA", str(data_dir))
-    settings = [f"output={tmp_path}", f"cache_dir={tmp_path}/cache", "common.schedule.epochs=2"]
+    settings = [f"output={tmp_path}", f"cache.dir={tmp_path}/cache", "common.schedule.epochs=2"]
     settings += ["common.validation.every=2", "common.schedule.warmup_epochs=0.2"]
     assert train(["real_small", "--stage", "l2e", *settings]) == 0
     with (tmp_path / "l2e/validation.csv").open() as file:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekd.data.exclude import excluded
-from facekd.data.sources import Source, open_source
+from facekd.data.opening import open_source
+from facekd.data.sources import Source
 from facekd.data_tools.drawn_pairs import from_labels
 from facekd.data_tools.images import resize
 from facekd.data_tools.labelmap import LabelMap
@@ -26,7 +27,7 @@ class FaceSet:
     Attributes:
         source: Where the images are.
         rows: int64 (n,), positions in the source.
-        labels: int64 (n,), class numbers 0 .. num_classes - 1.
+        labels: int64 (n,), class numbers 0 .. num_classes - 1; -1 where the person is not known.
         label_map: Identity names by class number.
         size: Side of the square images that `image` gives, in pixels.
         excluded: What the recipe's list leaves out of the source, in words; "" without a list.
@@ -89,27 +90,35 @@ def load_faces(data: Data, size: int) -> tuple[FaceSet, FaceSet | None]:
     if data.exclude:
         keep = ~excluded(source, Path(data.exclude))
         words = f"{_count_out(source, keep)} by {Path(data.exclude).resolve()}"
-    counts = np.bincount(source.labels[keep], minlength=len(source.names))
+    known = source.labels[keep & (source.labels >= 0)]
+    counts = np.bincount(known, minlength=len(source.names))
     people = np.flatnonzero(counts >= data.min_images)
     held = _draw_holdout(people[counts[people] > 1], data)
     people = np.setdiff1d(people, held)[: data.max_identities]
-    train = _select(source, keep, people, size)
-    if train.num_classes < 2:
+    train = replace(_select(source, keep, people, size, unknown=True), excluded=words)
+    if len(train) == 0 or (train.num_classes < 2 and not data.unlabelled):
         raise FacekdError(
             f"data: {train.num_classes} identities with {len(train)} images are left in "
             f"{data.source} to train on; at least two are needed: check min_images, "
             "max_identities, exclude and holdout."
         )
-    train = replace(train, excluded=words)
     return train, (_select(source, keep, held, size) if len(held) else None)
 
 
-def _select(source: Source, keep: NDArray[np.bool_], people: IntArray, size: int) -> FaceSet:
-    number = np.full(len(source.names), -1, np.int64)
+def _select(
+    source: Source,
+    keep: NDArray[np.bool_],
+    people: IntArray,
+    size: int,
+    unknown: bool = False,
+) -> FaceSet:
+    """The images of these people, and those of unknown ones where asked for."""
+    number = np.full(len(source.names) + 1, -1, np.int64)  # the last stands for label -1
     number[people] = np.arange(len(people))
-    rows = np.flatnonzero(keep & (number[source.labels] >= 0)).astype(np.int64)
+    classes = number[source.labels]
+    rows = np.flatnonzero(keep & ((classes >= 0) | (unknown & (source.labels < 0))))
     label_map = LabelMap(tuple(source.names[p] for p in people), source.label_space)
-    return FaceSet(source, rows, number[source.labels[rows]], label_map, size)
+    return FaceSet(source, rows.astype(np.int64), classes[rows], label_map, size)
 
 
 def _draw_holdout(candidates: IntArray, data: Data) -> IntArray:

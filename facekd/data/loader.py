@@ -1,12 +1,7 @@
-"""Batches of uint8 images in an order that the seed and the step number fix.
-
-Epoch e visits the images in a permutation drawn from (seed, e), and mirrors each by a coin drawn
-from the same stream; no other state exists, so a run can start at any step and any number of
-loader processes gives the same batches.
-"""
+"""Batches of uint8 images, decoded and augmented by loader processes."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from facekd.data.augment import Augment
+from facekd.data.batches import View
 from facekd.data.faces import FaceSet
 from facekd.errors import FacekdError
-
-View = tuple[int, bool]  # position in the FaceSet, mirrored or not
 
 
 @dataclass
@@ -30,7 +25,7 @@ class Batch:
         labels: int64 (b,).
         index: int64 (b,), stable record ids.
         position: int64 (b,), positions in the FaceSet.
-        flipped: bool (b,), which images are mirrored.
+        look: int64 (b,), how each image is augmented (`facekd.data.augment`).
         bad: What was skipped because it did not decode, one sentence each.
     """
 
@@ -38,7 +33,7 @@ class Batch:
     labels: Tensor
     index: Tensor
     position: Tensor
-    flipped: Tensor
+    look: Tensor
     bad: list[str] = field(default_factory=list)
 
     def pin_memory(self) -> "Batch":
@@ -48,66 +43,31 @@ class Batch:
             labels=self.labels.pin_memory(),
             index=self.index.pin_memory(),
             position=self.position,
-            flipped=self.flipped,
+            look=self.look,
             bad=self.bad,
         )
 
 
 class Views(Dataset[tuple[View, NDArray[np.uint8] | str]]):
-    """A FaceSet as torch sees it: (position, mirrored) -> image, or the reason why there is none.
+    """A FaceSet as torch sees it: (position, look) -> image, or the reason why there is none.
 
     An error is passed on as data, so that it reaches the main process without the traceback
     that torch wraps around a loader process's exceptions.
     """
 
-    def __init__(self, faces: FaceSet) -> None:
-        self.faces = faces
+    def __init__(self, faces: FaceSet, augment: Augment) -> None:
+        self.faces, self.augment = faces, augment
 
     def __len__(self) -> int:
         return len(self.faces)
 
     def __getitem__(self, view: View) -> tuple[View, NDArray[np.uint8] | str]:
-        position, flip = view
+        position, look = view
         try:
             image = self.faces[position]
         except FacekdError as error:
             return view, str(error)
-        return view, image[:, ::-1] if flip else image
-
-
-class Batches(Sampler[list[View]]):
-    """The views of every step from `start` up to `stop`.
-
-    Args:
-        size: Number of images.
-        batch_size: Views in a step; the last few images of an epoch are left out.
-        seed: Fixes order and mirroring.
-        flip: Mirror every second image at random.
-        start: First step.
-        stop: Step to end before.
-    """
-
-    def __init__(
-        self, size: int, batch_size: int, seed: int, flip: bool, start: int, stop: int
-    ) -> None:
-        self.size, self.batch_size, self.seed, self.flip = size, batch_size, seed, flip
-        self.start, self.stop = start, stop
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __iter__(self) -> Iterator[list[View]]:
-        per_epoch = self.size // self.batch_size
-        step = self.start
-        while step < self.stop:
-            epoch, within = divmod(step, per_epoch)
-            rng = np.random.default_rng((self.seed, epoch))
-            order = rng.permutation(self.size)
-            flips = rng.random(self.size) < 0.5 if self.flip else np.zeros(self.size, bool)
-            for b in range(within, min(per_epoch, within + self.stop - step)):
-                part = order[b * self.batch_size : (b + 1) * self.batch_size]
-                yield [(int(p), bool(flips[p])) for p in part]
-            step += min(per_epoch - within, self.stop - step)
+        return view, self.augment.apply(image, position, look)
 
 
 class _Collate:
@@ -128,7 +88,7 @@ class _Collate:
             labels=torch.from_numpy(self.labels[position]),
             index=torch.from_numpy(self.index[position]),
             position=torch.from_numpy(position),
-            flipped=torch.tensor([view[1] for view, _ in good]),
+            look=torch.tensor([view[1] for view, _ in good], dtype=torch.int64),
             bad=bad,
         )
 
@@ -136,6 +96,7 @@ class _Collate:
 def make_loader(
     faces: FaceSet,
     batches: Sampler[list[View]] | list[list[View]],
+    augment: Augment,
     *,
     workers: int | None = None,
     pin: bool = False,
@@ -145,6 +106,7 @@ def make_loader(
     Args:
         faces: The images.
         batches: Which views each batch holds.
+        augment: Turns looks into images.
         workers: Loader processes; None: all cores but one, none on two cores or fewer.
         pin: Page-locked memory, for a CUDA device.
     """
@@ -152,7 +114,7 @@ def make_loader(
     if workers is None:
         workers = cores - 1 if cores and cores > 2 else 0
     return DataLoader(
-        Views(faces),  # type: ignore[arg-type]  # views, not numbers, are its keys
+        Views(faces, augment),  # type: ignore[arg-type]  # views, not numbers, are its keys
         batch_sampler=batches,
         collate_fn=_Collate(faces),
         num_workers=workers,

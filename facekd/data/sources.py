@@ -15,7 +15,6 @@ from facekd.data_tools.synthetic import SyntheticFaces
 from facekd.data_tools.tar_shards import find_shards
 from facekd.errors import FacekdError
 from facekd.fingerprint import fingerprint
-from facekd.recipe import Data
 
 
 class Source(Protocol):
@@ -23,7 +22,7 @@ class Source(Protocol):
 
     Attributes:
         names: Identity names; the raw label of an image is a position in it.
-        labels: int64 (n,), raw labels.
+        labels: int64 (n,), raw labels; -1 where the identity is not known.
         index: int64 (n,), stable record ids: they do not depend on any selection.
         label_space: What makes identity names of this source unlike equal ones of another.
         fingerprint: Short hash of what the source holds.
@@ -94,7 +93,7 @@ class RecSource:
         return [places[key] for key in keys if key in places]
 
 
-class _Complete:
+class Complete:
     """A source of which nothing is ever left out on opening."""
 
     skipped: tuple[str, ...] = ()
@@ -104,7 +103,7 @@ class _Complete:
         return ()
 
 
-class NamedSource(_Complete):
+class NamedSource(Complete):
     """An image folder or tar shards; identities have their own names."""
 
     def __init__(self, path: Path) -> None:
@@ -134,7 +133,7 @@ def _identity_names(found: LabelledImages) -> tuple[str, ...]:
     return tuple(str(label) if found.names is None else found.names[label] for label in labels)
 
 
-class SyntheticSource(_Complete):
+class SyntheticSource(Complete):
     """Drawn faces; the seed names them."""
 
     def __init__(self, identities: int, images_per_identity: int, size: int, seed: int) -> None:
@@ -154,23 +153,23 @@ class SyntheticSource(_Complete):
         return [str(i) for i in range(len(self.faces))], self.names
 
 
-def open_source(data: Data, input_size: int) -> Source:
-    """The source that a recipe's `data.source` names; a folder of one `.rec` is that file.
+def open_files(path: Path, on_bad_record: OnBad, key: str) -> Source:
+    """The images of a path: a `.rec`, a folder of one `.rec`, an image folder, or tar shards.
+
+    Args:
+        path: Where they are.
+        on_bad_record: With "skip" damaged records of a `.rec` are left out.
+        key: The recipe's key, for the message.
 
     Raises:
         FacekdError: There is no such file or folder, or it is of no known kind.
     """
-    if data.source == "synthetic":
-        s = data.synthetic
-        return SyntheticSource(s.identities, s.images_per_identity, input_size, s.seed)
-    path = Path(data.source).expanduser()
     records = sorted(path.glob("*.rec")) if path.is_dir() else [path]
     if len(records) == 1 and records[0].suffix == ".rec" and records[0].is_file():
-        return RecSource(records[0], data.on_bad_record)
+        return RecSource(records[0], on_bad_record)
     if path.is_dir() or find_shards(path):
         return NamedSource(path)
     what = "does not exist" if not path.exists() else "is of no known kind"
     raise FacekdError(
-        f"data.source: {path} {what}; name a .rec file, a folder of name/*.jpg, tar shards, or "
-        "synthetic."
+        f"{key}: {path} {what}; name a .rec file, a folder of name/*.jpg, or tar shards."
     )

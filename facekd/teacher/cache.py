@@ -1,11 +1,13 @@
-"""A teacher's embeddings of every training image and its mirror image, computed once.
+"""A teacher's embeddings of every training image under every look it can have, computed once.
 
-Mirroring is the only augmentation, so two views an image are all that training ever asks for.
-They lie in one memory-mapped `.npy` file, float16 (n, 2, d), named by the fingerprint of teacher,
-images and preprocessing: another teacher or another selection never reads a stale file.
+Where mirroring is the only augmentation, two looks an image are all that training ever asks for;
+with crops or colours it is two for each of a fixed number of drawings. They lie in one
+memory-mapped `.npy` file, float16 (n, looks, d), named by the fingerprint of teacher, images,
+preprocessing and looks: another teacher or another selection never reads a stale file.
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from facekd.data.augment import Augment
 from facekd.data.faces import FaceSet
 from facekd.data.loader import BadRecords, make_loader
 from facekd.embedder import Embedder
 from facekd.errors import FacekdError
+from facekd.eval.together import Alone, Together
 from facekd.fingerprint import fingerprint
 from facekd.growing_array import GrowingArray, alone, map_array
 
-VIEWS = 2  # the image, the mirror image
 _BATCH = 256
 _SAVE_EVERY = 40  # batches
 
@@ -30,7 +33,7 @@ class EmbeddingCache:
     """Read access to a finished cache.
 
     Args:
-        array: float16 (n, 2, d); row i, view 0: image i; view 1: its mirror image.
+        array: float16 (n, looks, d); row i: image i under every look (`facekd.data.augment`).
     """
 
     def __init__(self, array: NDArray[np.float16]) -> None:
@@ -41,29 +44,29 @@ class EmbeddingCache:
         """Width d of the teacher's embeddings."""
         return int(self.array.shape[2])
 
-    def lookup(self, position: Tensor, flipped: Tensor) -> Tensor:
+    def lookup(self, position: Tensor, look: Tensor) -> Tensor:
         """Embeddings of a batch of views.
 
         Args:
             position: int64 (b,), positions in the FaceSet.
-            flipped: bool (b,).
+            look: int64 (b,).
 
         Returns:
             float32 (b, d).
         """
-        rows = self.array[position.numpy(), flipped.numpy().astype(np.intp)]
+        rows = self.array[position.numpy(), look.numpy()]
         return torch.from_numpy(rows.astype(np.float32))
 
     def blocks(self, size: int = 4096) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """(rows, float32 (b, 2, d)) through the whole cache, in order."""
+        """(rows, float32 (b, looks, d)) through the whole cache, in order."""
         for start in range(0, len(self.array), size):
             rows = slice(start, start + size)
             yield rows, self.array[rows].astype(np.float32)
 
 
-def cache_bytes(images: int, embedding_dim: int) -> int:
+def cache_bytes(images: int, looks: int, embedding_dim: int) -> int:
     """Size on disk of the cache of so many images."""
-    return images * VIEWS * embedding_dim * 2
+    return images * looks * embedding_dim * 2
 
 
 def open_cache(
@@ -72,56 +75,83 @@ def open_cache(
     faces: FaceSet,
     folder: Path,
     bad: BadRecords,
+    augment: Augment | None = None,
     workers: int | None = None,
+    together: Together | None = None,
 ) -> EmbeddingCache:
     """The cache of a teacher's embeddings, computed now where it does not exist yet.
 
-    An interrupted computation goes on from the last saved block.
+    An interrupted computation goes on from the last saved block. Several processes compute a share
+    each of the images.
 
     Args:
         teacher: The network.
         teacher_fingerprint: Hash of its weights.
         faces: The images; their size must be the teacher's input size.
-        folder: Where caches lie.
+        folder: Where caches lie; the same for all processes.
         bad: The policy over images that do not decode; a skipped image's row stays zero, and
             training never asks for it.
+        augment: What training does to the images, with a number of looks; None: mirroring.
         workers: Loader processes.
+        together: The processes; None: only this one.
 
     Raises:
         FacekdError: An image does not decode, an embedding is not finite, or the disk is full.
     """
+    augment, together = augment or Augment(), together or Alone()
+    looks = augment.looks
+    if looks is None:
+        raise FacekdError("a cache holds a number of looks per image, and here each is drawn anew.")
     parts = ["cache 1", teacher_fingerprint, repr(teacher.preprocess), faces.fingerprint]
+    parts += [augment.fingerprint] if augment.fingerprint else []
     path = folder / f"{fingerprint(parts)}.npy"
-    shape = (len(faces), VIEWS, teacher.embedding_dim)
-    with alone(path):
-        if not path.exists():
-            growing = GrowingArray(path, shape, np.float16)
+    shape = (len(faces), looks, teacher.embedding_dim)
+    ends = [len(faces) * rank // together.world for rank in range(together.world + 1)]
+    share = range(ends[together.rank], ends[together.rank + 1])
+    growing = GrowingArray(path, shape, np.float16, share)
+    with alone(path) if together.rank == 0 else nullcontext():
+        if together.rank == 0 and not path.exists():
             growing.create()
-            blocks = _blocks(teacher, faces, growing.first_row(), bad, workers)
-            growing.fill(blocks, _SAVE_EVERY)
-            growing.finish()
+        together.barrier()
+        if not path.exists():  # it gets its name after the next barrier
+            rows = range(growing.first_row(), share.stop)
+            growing.fill(_blocks(teacher, faces, augment, rows, bad, workers), _SAVE_EVERY)
+            together.barrier()
+            if together.rank == 0:
+                growing.finish()
+            together.barrier()
     return EmbeddingCache(map_array(path, shape, np.float16))
 
 
 def _blocks(
     teacher: Embedder,
     faces: FaceSet,
-    first: int,
+    augment: Augment,
+    rows: range,
     bad: BadRecords,
     workers: int | None,
 ) -> Iterator[tuple[int, NDArray[np.float16]]]:
-    """(first row, float16 (b, 2, d)) from row `first` on; a skipped image's row is zero."""
-    starts = range(first, len(faces), _BATCH)
-    batches = [[(i, False) for i in range(s, min(s + _BATCH, len(faces)))] for s in starts]
-    loader = make_loader(faces, batches, workers=workers)
-    with tqdm(total=len(faces), initial=first, desc="teacher embeddings", unit="img") as bar:
-        for start, views, batch in zip(starts, batches, loader, strict=True):
-            bad.check(batch)
-            block = np.zeros((len(views), VIEWS, teacher.embedding_dim), np.float16)
-            for view, images in enumerate((batch.images, batch.images.flip(3))):
-                block[batch.position.numpy() - start, view] = _embed(teacher, images)
+    """(first row, float16 (b, looks, d)) of these rows; a skipped image's row is zero."""
+    starts = rows[::_BATCH]
+    drawings = range(augment.drawings)
+    batches = [
+        [(i, 2 * drawing) for i in range(s, min(s + _BATCH, rows.stop))]
+        for s in starts
+        for drawing in drawings
+    ]
+    loader = iter(make_loader(faces, batches, augment, workers=workers))
+    with tqdm(total=len(faces), initial=rows.start, desc="teacher embeddings", unit="img") as bar:
+        for start in starts:
+            count = min(_BATCH, rows.stop - start)
+            block = np.zeros((count, 2 * len(drawings), teacher.embedding_dim), np.float16)
+            for drawing in drawings:
+                batch = next(loader)
+                bad.check(batch)
+                for mirrored, images in enumerate((batch.images, batch.images.flip(3))):
+                    at = batch.position.numpy() - start
+                    block[at, 2 * drawing + mirrored] = _embed(teacher, images)
             yield start, block
-            bar.update(len(views))
+            bar.update(count)
 
 
 def _embed(teacher: Embedder, images: Tensor) -> NDArray[np.float32]:
@@ -129,6 +159,6 @@ def _embed(teacher: Embedder, images: Tensor) -> NDArray[np.float32]:
     if not np.isfinite(embeddings).all() or np.abs(embeddings).max(initial=0) > 6e4:
         raise FacekdError(
             "the teacher gives embeddings that are not finite or do not fit float16; check its "
-            "input_range and channels, or train with teacher.cache=never."
+            "input_range and channels, or train with cache.mode=never."
         )
     return embeddings

@@ -25,8 +25,9 @@ def class_centres(cache: EmbeddingCache, faces: FaceSet) -> Classifier:
     sums = np.zeros((faces.num_classes, cache.embedding_dim), np.float64)
     for rows, embeddings in cache.blocks():
         norms = np.linalg.norm(embeddings, axis=2, keepdims=True)
-        unit = (embeddings / np.maximum(norms, 1e-12)).sum(axis=1, dtype=np.float64)
-        np.add.at(sums, faces.labels[rows], unit)
+        unit = (embeddings / np.maximum(norms, 1e-12)).sum(axis=1, dtype=np.float64)  # every look
+        known = faces.labels[rows] >= 0
+        np.add.at(sums, faces.labels[rows][known], unit[known])
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     if (lengths < 1e-6).any():
         name = faces.label_map.names[int(lengths.argmin())]

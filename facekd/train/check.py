@@ -60,8 +60,10 @@ def _stage_lines(plan: StagePlan) -> list[str]:
     )
     lines.append(f"  disk      {_bytes(disk)} for the checkpoint and the results")
     if plan.uses_cache and plan.teacher_dim:
-        size = cache_bytes(len(faces), plan.teacher_dim)
+        size = cache_bytes(len(faces), plan.augment.looks or 2, plan.teacher_dim)
         lines.append(f"  cache     {_bytes(size)} of teacher embeddings in {plan.cache_folder}")
+    if plan.cache_is_off:
+        lines.append(f"  cache     {plan.cache_is_off}")
     return lines
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from facekd.backbones.taps import tapped
-from facekd.data.loader import BadRecords, Batch, Batches, make_loader
+from facekd.data.batches import Batches
+from facekd.data.loader import BadRecords, Batch, make_loader
 from facekd.embedder import Embedder
 from facekd.errors import FacekdError
 from facekd.model import FaceModel
@@ -66,10 +67,18 @@ def train(run: Training, around: Around, log: Log) -> None:
     """
     plan, stage, data = around.plan, around.plan.stage, around.plan.data
     batches = Batches(
-        len(plan.faces), stage.batch_size, plan.seed, data.flip, run.step, plan.total_steps
+        len(plan.faces),
+        stage.batch_size,
+        plan.seed,
+        plan.augment,
+        run.step,
+        plan.total_steps,
+        labels=plan.faces.labels,
+        per_identity=stage.balance.images_per_identity,
+        share=stage.balance.share,
     )
     on_cuda = around.device.type == "cuda"
-    loader = make_loader(plan.faces, batches, workers=data.workers, pin=on_cuda)
+    loader = make_loader(plan.faces, batches, plan.augment, workers=data.workers, pin=on_cuda)
     skipped = run.bad or plan.faces.source.skipped
     bad = BadRecords(data.on_bad_record, data.max_bad, len(plan.faces), skipped)
     validate_every = max(1, round(stage.validation.every * plan.steps_per_epoch))
@@ -123,7 +132,7 @@ def _forward(run: Training, around: Around, batch: Batch) -> tuple[Tensor, dict[
         images = images.contiguous()
     teacher_embeddings, teacher_maps = None, dict[int, Tensor]()
     if around.cache is not None:
-        teacher_embeddings = around.cache.lookup(batch.position, batch.flipped).to(device)
+        teacher_embeddings = around.cache.lookup(batch.position, batch.look).to(device)
     elif isinstance(around.teacher, FaceModel):
         with tapped(around.teacher.backbone, run.objective.maps) as teacher_maps:
             teacher_embeddings = around.teacher.embed(images)

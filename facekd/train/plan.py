@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from facekd.backbones import count
+from facekd.data.augment import Augment
 from facekd.data.faces import FaceSet, load_faces
 from facekd.distill.presets import expand
 from facekd.distill.term import BuiltTerm, Need, Sizes, build_terms
 from facekd.errors import FacekdError
-from facekd.recipe import Data, Recipe, Stage
+from facekd.recipe import Cache, Data, Recipe, Stage
 from facekd.train.sources import (
     find_head,
     initial_model,
@@ -35,7 +38,7 @@ class StagePlan:
         stage: Its settings.
         seed: Fixes weights, order and mirroring.
         folder: The run folder; results are `<folder>/<name>.pt` and neighbours.
-        cache_folder: Where teachers' embeddings lie.
+        cache: Whether and where teachers' embeddings are kept.
         data: The stage's data settings.
         faces: Training images.
         holdout: People held back, or None.
@@ -55,7 +58,7 @@ class StagePlan:
     stage: Stage
     seed: int
     folder: Path
-    cache_folder: Path
+    cache: Cache
     data: Data
     faces: FaceSet
     holdout: FaceSet | None
@@ -104,10 +107,37 @@ class StagePlan:
     @property
     def reads_cache(self) -> bool:
         """Whether each step takes the teacher's embeddings from the cache, not from the teacher."""
-        teacher = self.stage.teacher
-        if teacher is None or "teacher_embeddings" not in self.needs:
+        if self.stage.teacher is None or "teacher_embeddings" not in self.needs:
             return False
-        return teacher.cache == "auto" and "feature_maps" not in self.needs
+        return self.cache.mode != "never" and not self.why_no_cache
+
+    @property
+    def why_no_cache(self) -> str:
+        """What this stage asks of its teacher that cannot be kept, in words; "" where all can."""
+        if "feature_maps" in self.needs:
+            return "its loss reads the teacher's feature maps"
+        if self.augment.looks is None:
+            return "data.crop and data.colour give every image a new look at every step"
+        return ""
+
+    @property
+    def cache_is_off(self) -> str:
+        """Why each step asks the teacher although a cache would do by default; "" otherwise."""
+        asks = self.stage.teacher is not None and "teacher_embeddings" in self.needs
+        if not asks or self.cache.mode == "never" or not self.why_no_cache:
+            return ""
+        remedy = "; cache.views=8 would keep eight looks each" if self.augment.looks is None else ""
+        return f"off: {self.why_no_cache}, so the teacher runs at every step{remedy}"
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where teachers' embeddings lie."""
+        return Path(self.cache.dir) if self.cache.dir else self.folder / "cache"
+
+    @property
+    def augment(self) -> Augment:
+        """What happens to the images before the network sees them."""
+        return Augment.of(self.data, self.cache.views)
 
     def terms(self, sizes: Sizes | None = None) -> list[BuiltTerm]:
         """Fresh terms of the loss; with the stage's sizes, ready to train."""
@@ -161,7 +191,7 @@ def _plan_stage(
         stage=stage,
         seed=recipe.seed if stage.seed is None else stage.seed,
         folder=folder,
-        cache_folder=Path(recipe.cache_dir) if recipe.cache_dir else folder / "cache",
+        cache=recipe.cache,
         data=data,
         faces=faces,
         holdout=holdout,
@@ -176,7 +206,10 @@ def _plan_stage(
         steps_per_epoch=steps_per_epoch,
         total_steps=max(1, round(stage.schedule.epochs * steps_per_epoch)),
     )
+    _check_labels(plan)
     _check_teacher(plan, earlier)
+    _check_cache(plan)
+    _check_balance(plan)
     _check_head(plan, earlier)
     return plan
 
@@ -233,6 +266,42 @@ def _check_teacher(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
     path = find_head(teacher, plan.folder)
     if path is not None:
         load_fitting_head(path, plan.faces.label_map, plan.teacher_dim or 0, "teacher.head")
+
+
+def _check_cache(plan: StagePlan) -> None:
+    asks = plan.stage.teacher is not None and "teacher_embeddings" in plan.needs
+    if asks and plan.cache.mode == "require" and plan.why_no_cache:
+        remedy = "; set cache.views=8 for eight kept looks each" if plan.data.crop else ""
+        raise FacekdError(
+            f"cache.mode=require cannot be: {plan.why_no_cache}{remedy}, or use cache.mode=auto."
+        )
+
+
+def _check_balance(plan: StagePlan) -> None:
+    wanted = plan.stage.balance.images_per_identity
+    if wanted == 1 and "several images of an identity" in plan.needs:
+        raise FacekdError(
+            "its loss compares images of one person within a batch, and here they meet by chance "
+            "only; set balance={images_per_identity: 4}, or share: 0.5 for half of every batch."
+        )
+    if wanted > 1 and plan.stage.batch_size * plan.stage.balance.share < 2 * wanted:
+        raise FacekdError(
+            f"balance: {wanted} images of a person, in {plan.stage.balance.share:g} of a batch of "
+            f"{plan.stage.batch_size}, leave no room for two people; raise batch_size."
+        )
+    labels = plan.faces.labels
+    if wanted > 1 and np.bincount(labels[labels >= 0], minlength=1).max() < 2:
+        raise FacekdError("balance: nobody in the data has two images; leave balance out.")
+
+
+def _check_labels(plan: StagePlan) -> None:
+    missing = sorted(plan.needs & {"labels", "student_head", "teacher_head"})
+    if missing and plan.faces.num_classes < 2:
+        raise FacekdError(
+            f"its loss needs {' and '.join(m.replace('_', ' ') for m in missing)}, and the data "
+            f"have {plan.faces.num_classes} identities; give labelled images too (data.source), or "
+            "use a loss without labels, such as {preset: l2e, classification: 0}."
+        )
 
 
 def _check_head(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:

@@ -48,7 +48,15 @@ def settings_of(plan: StagePlan) -> dict[str, Any]:
     data["fingerprint"] = f"{plan.faces.fingerprint} {plan.faces.label_map.hash}"
     files = {key: locate(source, plan.folder) for key, source in plan.stage.sources().items()}
     built_on = {key: file_fingerprint(f) if f.is_file() else None for key, f in files.items()}
-    return {**stage, "loss": plan.specs, "data": data, "seed": plan.seed, "built_on": built_on}
+    cache = plan.cache.model_dump(mode="json", exclude={"dir"})
+    return {
+        **stage,
+        "loss": plan.specs,
+        "data": data,
+        "cache": cache if stage["teacher"] else None,
+        "seed": plan.seed,
+        "built_on": built_on,
+    }
 
 
 def is_finished(plan: StagePlan) -> bool:
@@ -68,7 +76,7 @@ def refuse_changes(plan: StagePlan) -> None:
         before = read_values(state_path(plan))["settings"]
     else:
         return
-    changes = _differences(before, settings_of(plan))
+    changes = differences(before, settings_of(plan))
     if changes:
         raise FacekdError(
             f"{plan.folder} was made with other settings of stage {plan.name!r}: "
@@ -147,11 +155,12 @@ def write_results(
     state_path(plan).unlink(missing_ok=True)
 
 
-def _differences(before: Any, now: Any, path: str = "") -> list[str]:
+def differences(before: Any, now: Any, path: str = "") -> list[str]:
+    """What differs between two settings, a sentence each, with its dotted key."""
     if isinstance(before, dict) and isinstance(now, dict):
         found: list[str] = []
         for key in sorted(before.keys() | now.keys()):
             inner = f"{path}.{key}" if path else key
-            found += _differences(before.get(key), now.get(key), inner)
+            found += differences(before.get(key), now.get(key), inner)
         return found
     return [] if before == now else [f"{path} was {before!r}, is now {now!r}"]

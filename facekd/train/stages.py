@@ -69,6 +69,8 @@ def run_stage(plan: StagePlan) -> None:
     )
     if plan.faces.excluded:
         print(f"stage {plan.name!r}: {plan.faces.excluded}")
+    if plan.cache_is_off:
+        print(f"stage {plan.name!r}: teacher cache {plan.cache_is_off}")
     settings = settings_of(plan)
     with Log(saved.parent, plan.name, run.step, plan.total_steps) as log:
         validator = Validator(plan, run.model, log)

@@ -2,12 +2,16 @@ import numpy as np
 import pytest
 import torch
 
+from facekd.data.augment import Augment
+from facekd.data.batches import Batches
 from facekd.data.faces import load_faces
-from facekd.data.loader import BadRecords, Batch, Batches, make_loader
+from facekd.data.loader import BadRecords, Batch, make_loader
 from facekd.data_tools.images import encode_jpeg
 from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
 from facekd.errors import FacekdError
 from facekd.recipe import Data
+
+MIRROR = Augment()
 
 
 def faces_of(path, bad=(), count=23):
@@ -27,7 +31,7 @@ def faces(tmp_path):
 
 
 def test_every_epoch_is_a_permutation_and_mirrors_half():
-    steps = list(Batches(1003, 10, seed=3, flip=True, start=0, stop=300))
+    steps = list(Batches(1003, 10, seed=3, augment=MIRROR, start=0, stop=300))
     assert [len(views) for views in steps] == [10] * 300
     orders, mirrored = [], []
     for epoch in range(3):
@@ -44,7 +48,7 @@ def test_every_epoch_is_a_permutation_and_mirrors_half():
 
 def test_the_coin_is_the_seeds():
     def draw(seed, flip=True):
-        return list(Batches(40, 4, seed, flip, 0, 25))
+        return list(Batches(40, 4, seed, Augment(flip), 0, 25))
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
@@ -53,15 +57,15 @@ def test_the_coin_is_the_seeds():
 
 @pytest.mark.parametrize("start", [0, 1, 4, 5, 6, 9, 13, 17])
 def test_starting_anywhere_gives_the_undisturbed_sequence(start):
-    whole = list(Batches(23, 4, seed=5, flip=True, start=0, stop=17))
-    sampler = Batches(23, 4, seed=5, flip=True, start=start, stop=17)
+    whole = list(Batches(23, 4, seed=5, augment=MIRROR, start=0, stop=17))
+    sampler = Batches(23, 4, seed=5, augment=MIRROR, start=start, stop=17)
     assert list(sampler) == whole[start:]
     assert len(sampler) == 17 - start
 
 
 def test_a_batch_holds_what_its_views_say(faces):
-    views = [(3, False), (3, True), (22, False)]
-    (batch,) = make_loader(faces, [views], workers=0)
+    views = [(3, 0), (3, 1), (22, 0)]
+    (batch,) = make_loader(faces, [views], MIRROR, workers=0)
     assert batch.images.dtype == torch.uint8
     assert batch.images.shape == (3, 3, 32, 32)
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
@@ -70,24 +74,24 @@ def test_a_batch_holds_what_its_views_say(faces):
     assert batch.index.tolist() == [103, 103, 122]
     assert batch.labels.tolist() == [3, 3, 2]
     assert batch.position.tolist() == [3, 3, 22]
-    assert batch.flipped.tolist() == [False, True, False]
+    assert batch.look.tolist() == [0, 1, 0]
 
 
 def test_loader_processes_change_nothing(faces):
     def draw(workers):
-        sampler = Batches(len(faces), 5, 1, True, 2, 11)
-        return list(make_loader(faces, sampler, workers=workers))
+        sampler = Batches(len(faces), 5, 1, MIRROR, 2, 11)
+        return list(make_loader(faces, sampler, MIRROR, workers=workers))
 
     alone, helped = draw(0), draw(2)
     assert len(alone) == len(helped) == 9
     for a, b in zip(alone, helped, strict=True):
-        for name in ("images", "labels", "index", "position", "flipped"):
+        for name in ("images", "labels", "index", "position", "look"):
             assert torch.equal(getattr(a, name), getattr(b, name))
 
 
 def test_the_loader_leaves_torchs_random_numbers_alone(faces):
     before = torch.get_rng_state()
-    list(make_loader(faces, [[(0, False)]], workers=0))
+    list(make_loader(faces, [[(0, 0)]], MIRROR, workers=0))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -95,9 +99,9 @@ def test_the_loader_leaves_torchs_random_numbers_alone(faces):
 def test_what_does_not_decode_is_named_with_record_and_byte(tmp_path, workers):
     faces = faces_of(tmp_path / "a.rec", bad={4})
     offset = int((tmp_path / "a.idx").read_text().split("\n")[4].split("\t")[1])
-    (batch,) = make_loader(faces, [[(3, True), (4, False), (5, True)]], workers=workers)
+    (batch,) = make_loader(faces, [[(3, 1), (4, 0), (5, 1)]], MIRROR, workers=workers)
     assert batch.index.tolist() == [103, 105]
-    assert batch.flipped.tolist() == [True, True]
+    assert batch.look.tolist() == [1, 1]
     (told,) = batch.bad
     assert told.startswith(f"a.rec record 104 at byte {offset}: 10 bytes do not decode as an image")
     with pytest.raises(FacekdError, match=r"record 104 at byte .*data.on_bad_record=skip"):

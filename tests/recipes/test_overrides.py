@@ -36,12 +36,10 @@ def test_common_reaches_the_stages_that_do_not_say_otherwise(load):
 
 
 def test_a_section_in_its_short_form_keeps_its_word(load):
-    recipe = load(
-        "data.holdout=5", "stages.student.teacher.cache=never", "stages.student.loss.beta=3"
-    )
+    recipe = load("data.holdout=5", "cache.mode=never", "stages.student.loss.beta=3")
     assert (recipe.data.source, recipe.data.holdout) == ("faces.rec", 5)
     teacher = recipe.stages["student"].teacher
-    assert (teacher.model, teacher.cache) == ("teacher", "never")
+    assert (teacher.model, recipe.cache.mode) == ("teacher", "never")
     assert recipe.stages["student"].loss == {"preset": "l2e", "beta": 3}
 
 

@@ -156,7 +156,7 @@ def shared_key(recipe: Recipe, stage: str) -> str:
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_stage_takes_a_step(name, data, finished, tmp_path, capsys):
     recipe = load_recipe(name)
-    overrides = [f"output={tmp_path}", f"cache_dir={finished}", *one_step(recipe)]
+    overrides = [f"output={tmp_path}", f"cache.dir={finished}", *one_step(recipe)]
     overrides += stand_ins(recipe, data)
     recipe = load_recipe(name, overrides)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from facekd.data.augment import Augment
 from facekd.data.faces import load_faces
 from facekd.data.loader import BadRecords, make_loader
 from facekd.errors import FacekdError
@@ -61,9 +62,9 @@ def test_rows_are_the_teachers_embeddings_of_both_views(faces, tmp_path):
     assert cache.embedding_dim == 6
     assert cache.array.shape == (25, 2, 6)
     views = [(17, True), (0, False), (24, True), (17, False)]
-    (batch,) = make_loader(faces, [views], workers=0)
+    (batch,) = make_loader(faces, [views], Augment(), workers=0)
     direct = Pixels().embed(batch.images.numpy())
-    looked_up = cache.lookup(batch.position, batch.flipped)
+    looked_up = cache.lookup(batch.position, batch.look)
     assert looked_up.dtype == torch.float32
     assert np.allclose(looked_up.numpy(), direct, rtol=2e-3, atol=1e-3)
     assert np.abs(direct[0] - direct[3]).max() > 0.01  # the two views differ

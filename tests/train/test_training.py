@@ -15,6 +15,7 @@ from facekd.distill.term import TERMS, Term
 from facekd.errors import FacekdError
 from facekd.heads.classifier import load_head
 from facekd.model import FaceModel
+from facekd.recipe import Cache
 from facekd.recipe_file import load_recipe
 from facekd.train import loop, stages
 from facekd.train.plan import plan_recipe
@@ -118,10 +119,10 @@ def test_the_batch_meets_its_own_teacher_embeddings(tmp_path, monkeypatch):
         if around.cache is not None:
             teacher = facekd.load_model(tmp_path / "run/t.pt")
             direct = teacher.embed(batch.images)
-            looked_up = around.cache.lookup(batch.position, batch.flipped)
+            looked_up = around.cache.lookup(batch.position, batch.look)
             assert torch.allclose(direct, looked_up, rtol=2e-3, atol=2e-3)
             assert (direct - direct.roll(1, 0)).abs().max() > 0.05
-            checked.append(bool(batch.flipped.any()))
+            checked.append(bool((batch.look == 1).any()))
         return real(run, around, batch)
 
     monkeypatch.setattr(loop, "_forward", forward)
@@ -132,12 +133,11 @@ def test_the_batch_meets_its_own_teacher_embeddings(tmp_path, monkeypatch):
 
 def test_without_a_cache_the_training_is_the_same_to_fp16(tmp_path, runs):
     distilled = {"loss": {"preset": "l2e", "classification": 0}, **ONE_EPOCH}
-    made = {
-        "t": {},
-        "cached": distilled | {"teacher": "t"},
-        "direct": distilled | {"teacher": {"model": "t", "cache": "never"}},
-    }
-    run_recipe(recipe(tmp_path, made))
+    made = recipe(tmp_path, {"t": {}, "cached": distilled | {"teacher": "t"}})
+    run_recipe(made)
+    never = made.model_copy(update={"cache": Cache(mode="never")})
+    direct = {"t": made.stages["t"], "direct": made.stages["cached"]}
+    run_recipe(never.model_copy(update={"stages": direct}), ["direct"])
     assert runs["cached"][1].cache is not None
     assert runs["direct"][1].cache is None
     assert runs["direct"][1].teacher is not None
