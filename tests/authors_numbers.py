@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def fixture(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
