@@ -31,8 +31,8 @@ class RKD(Term):
     Angles take O(n^3 + n^2 d) time and memory, so only the batch's first n = `angle_rows` images
     give them; distances are of the whole batch. For a batch of one image the published code gives
     NaN and ours 0; between images that the student cannot tell apart an angle's gradient grows to
-    1e12 there and to 1e6 at most here. The widths may differ. Relations are within
-    a process's batch.
+    1e12 there and to 1e6 at most here. The widths may differ. Relations are within a process's
+    batch.
 
     Args:
         distance: Weight of the distances; 0 leaves them out. The authors' 25.
