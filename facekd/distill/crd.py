@@ -31,9 +31,9 @@ class CRD(Term):
 
     `memory: bank` is the paper's: positives and K random negatives come from banks of both
     networks' projections of all N images, each the moving average of what it was when its image
-    was met. The banks take 2 x N x 128 x 4 bytes on the training device (5.3 GB for MS1MV3's 5.2
-    million images), the drawn negatives 2 x B x K x 128 x 4 for a batch (1.1 GB for 64 x 16384);
-    `shared` draws once for the whole batch and takes a B-th of that.
+    was met. The banks take 2 x N x 128 x 4 bytes on the training device and in each checkpoint
+    (5.3 GB for MS1MV3's 5.2 million images), the drawn negatives 2 x B x K x 128 x 4 for a batch
+    (1.1 GB for 64 x 16384); `shared` draws once for the whole batch and takes a B-th of that.
 
     `memory: queue` is ours, for data too large for banks: positives are the batch's own, negatives
     the last K projections of either network (MoCo's queue, arXiv 1911.05722). Either way the
