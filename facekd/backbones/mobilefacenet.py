@@ -20,6 +20,7 @@ multiplies every number of channels (and of groups) but the embedding:
 |---|---|---|---|---|---|---|
 | mobilefacenet | 1 | 1-4-6-2 | 1 | 128 | 1.003 M | 0.221 G |
 | mobilefacenet | 1 | 1-4-6-2 | 1 | 512 | 1.199 M | 0.221 G |
+| mobilefacenet | 1 | 1-2-3-1 | 1 | 512 | 0.884 M | 0.150 G |
 | mobilefacenet | 1 | 1-4-6-2 | 0.5 | 128 | 0.288 M | 0.059 G |
 | mobilefacenet | 1 | 1-4-6-2 | 0.5 | 512 | 0.387 M | 0.059 G |
 | mobilefacenet | 1 | 1-4-6-2 | 0.25 | 128 | 0.091 M | 0.017 G |
@@ -152,6 +153,12 @@ class MobileFaceNet(nn.Module):
         affine: bool = True,
     ) -> None:
         super().__init__()
+        counts = list(blocks) if isinstance(blocks, list | tuple) else []
+        if len(counts) != 4 or not all(isinstance(b, int) and b >= 1 for b in counts):
+            raise FacekdError(
+                f"blocks {blocks!r} is not possible: give four whole numbers of at least 1; "
+                "[1, 4, 6, 2] is the paper's network, [1, 2, 3, 1] one of half its depth."
+            )
         if not 8 <= 64 * width <= 1024 or not float(64 * width).is_integer():
             raise FacekdError(
                 f"width {width} is not possible: 64 * width is the number of channels of the first "
@@ -198,15 +205,18 @@ def mobilefacenet(
     embedding_dim: int = 512,
     input_size: int = 112,
     width: float = 1.0,
+    blocks: Sequence[int] = BLOCKS,
     bn_eps: float = 1e-5,
     affine: bool = False,
 ) -> nn.Module:
-    """The network of the 2018 paper, or a `width` of it.
+    """The network of the 2018 paper, or a `width` of it, or one with other `blocks`.
 
     Its last batch norm has no scale and shift (`affine`), as in the versions that later papers
     distil into; imported weights that have them set it.
     """
-    return MobileFaceNet(embedding_dim, input_size, width=width, bn_eps=bn_eps, affine=affine)
+    return MobileFaceNet(
+        embedding_dim, input_size, blocks=blocks, width=width, bn_eps=bn_eps, affine=affine
+    )
 
 
 @BACKBONES.register("mobilefacenet_w2", "mbf")

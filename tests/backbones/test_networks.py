@@ -73,6 +73,19 @@ def test_macs_follow_the_papers_table(size, width):
     assert count(model, size)[1] == macs_by_hand(stages, size, 128, width)
 
 
+def test_half_the_depth():
+    stages = [(128, 64, 1, 2), (128, 64, 2, 1), (256, 128, 1, 2), (256, 128, 3, 1)]
+    stages += [(512, 128, 1, 2), (256, 128, 1, 1)]
+    model = create_backbone("mobilefacenet", 512, blocks=[1, 2, 3, 1])
+    assert count(model, 112) == (884_096, macs_by_hand(stages, 112, 512, 1.0))
+
+
+@pytest.mark.parametrize("blocks", [3, [1, 4, 6], [1, 4, 0, 2], [1, 4, 6.5, 2]])
+def test_blocks_that_make_no_network_are_told(blocks):
+    with pytest.raises(FacekdError, match="give four whole numbers of at least 1"):
+        create_backbone("mobilefacenet", blocks=blocks)
+
+
 @pytest.mark.parametrize("name", ["mobilefacenet", "mbf", "r18"])
 @pytest.mark.parametrize("size", [32, 64])
 def test_input_size(name, size):
