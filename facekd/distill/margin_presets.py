@@ -1,7 +1,5 @@
 """Presets of margin softmax alone, without any other term."""
 
-from typing import Any
-
 from facekd.distill.margin import Cosine
 from facekd.distill.presets import TermSpec, preset, term_spec
 from facekd.heads.margins import AtLeastOne
@@ -120,12 +118,6 @@ def subcenter_arcface(
 def softmax() -> list[TermSpec]:
     """Plain softmax on linear logits with bias: no teacher, no margin."""
     return _alone("softmax")
-
-
-@preset("proxyless", paper="ProxylessKD, arXiv 2011.00265")
-def proxyless(**margin: Any) -> list[TermSpec]:
-    """ProxylessKD: the student learns under the teacher's frozen head alone."""
-    return [term_spec("margin", 1.0, head="teacher", **margin)]
 
 
 def _alone(margin: str, **settings: object) -> list[TermSpec]:
