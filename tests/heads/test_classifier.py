@@ -172,3 +172,101 @@ def test_a_missing_file_and_a_truncated_one_are_told(tmp_path):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(FacekdError, match="cannot read the head file"):
         load_head(path)
+
+
+# --- several centres a class --------------------------------------------------------------------
+
+
+def many(classes=4, width=3, centres=2):
+    weight = torch.randn(classes * centres, width, dtype=torch.float64)
+    return Classifier.from_weight(weight, frozen=False, centres=centres)
+
+
+def test_the_nearest_centre_gives_the_cosine_and_takes_the_gradient():
+    torch.manual_seed(0)
+    head = many()
+    z = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    cosines = head.cosines(z)
+    assert cosines.shape == (5, 4)
+    assert head.centre_cosines(z).shape == (5, 4, 2)
+    for i in range(5):
+        for c in range(4):
+            each = []
+            for k in range(2):
+                v, w = z[i].tolist(), head.weight[2 * c + k].tolist()
+                dot = sum(x * y for x, y in zip(v, w, strict=True))
+                each.append(dot / math.hypot(*v) / math.hypot(*w))
+            assert cosines[i, c].item() == pytest.approx(max(each), rel=1e-12)
+            (grad,) = torch.autograd.grad(cosines[i, c], head.weight, retain_graph=True)
+            touched = grad.abs().sum(dim=1).nonzero().flatten().tolist()
+            assert touched == [2 * c + each.index(max(each))]
+
+
+def test_a_new_head_with_several_centres():
+    head = Classifier(500, 64, centres=3)
+    assert head.weight.shape == (1500, 64)
+    assert head.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert (head.num_classes, head.embedding_dim, head.centres) == (500, 64, 3)
+    assert head.dominant.tolist() == [-1] * 500
+    assert "dominant" not in Classifier(5, 4).state_dict()
+
+
+def test_the_dominant_centres_make_a_plain_head():
+    head = many()
+    with pytest.raises(FacekdError, match="does not know which is the dominant"):
+        head.with_dominant_centres()
+    head.dominant.copy_(torch.tensor([1, 0, 0, 1]))
+    plain = head.with_dominant_centres()
+    assert plain.centres == 1
+    assert torch.equal(plain.weight, head.weight[[1, 2, 4, 7]])
+    assert not plain.frozen
+    assert head.freeze().with_dominant_centres().frozen
+    assert plain.with_dominant_centres() is plain
+
+
+def test_what_several_centres_cannot_do_is_told():
+    head, z = many(), torch.randn(2, 3)
+    with pytest.raises(FacekdError, match="gives cosines and no linear logits"):
+        head.logits(z)
+    with pytest.raises(FacekdError, match="no one vector of a class"):
+        head.class_vectors(torch.tensor([0, 1]))
+    with pytest.raises(FacekdError, match="it has no bias"):
+        Classifier(4, 3, bias=True, centres=2)
+    with pytest.raises(FacekdError, match="8 rows cannot be 3 centres"):
+        Classifier.from_weight(torch.randn(8, 3), centres=3)
+    plain = Classifier(4, 3)
+    assert torch.equal(plain.class_vectors(torch.tensor([2, 0])), plain.weight[[2, 0]])
+
+
+def test_a_head_file_keeps_its_centres(tmp_path):
+    head = many()
+    head.dominant.copy_(torch.tensor([1, 0, 0, 1]))
+    path = tmp_path / "head.safetensors"
+    save_head(path, head, "ab")
+    again, label_map = load_head(path)
+    assert (again.centres, again.num_classes, label_map) == (2, 4, "ab")
+    assert torch.equal(again.weight, head.weight)
+    assert torch.equal(again.dominant, head.dominant)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "centres", "message"),
+    [
+        ({}, "2", "hold a weight and a dominant"),
+        ({"bias": torch.zeros(2)}, "2", "hold a weight and a dominant"),
+        ({"dominant": torch.zeros(2, dtype=torch.int64)}, "1", "perhaps a bias"),
+        ({"dominant": torch.zeros(3, dtype=torch.int64)}, "2", "it has 2 classes"),
+        ({"dominant": torch.zeros(2)}, "2", "torch.float32"),
+        ({"dominant": torch.full((2,), 2)}, "2", "not among a class's 2"),
+        ({"dominant": torch.zeros(2, dtype=torch.int64)}, "3", "4 rows cannot be 3"),
+        ({}, "0", "4 rows cannot be 0"),
+        ({}, "two", "number of centres is 'two'"),
+    ],
+)
+def test_a_file_whose_centres_do_not_fit_is_told(tmp_path, tensors, centres, message):
+    path = tmp_path / "x.safetensors"
+    metadata = {"format": "1", "label_map": "a", "centres": centres}
+    save_file({"weight": torch.zeros(4, 3), **tensors}, path, metadata=metadata)
+    with pytest.raises(FacekdError, match=message) as caught:
+        load_head(path)
+    assert "x.safetensors" in str(caught.value)

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from facekd.heads.margins import MARGINS, arcface, combined, cosface
+from facekd.heads import MARGINS
+from facekd.heads.margin_functions import (
+    arcface,
+    combined,
+    cosface,
+    filter_others,
+    sine,
+    sphereface,
+)
 
 TRIPLES = [(1.0, 0.5, 0.0), (1.0, 0.0, 0.35), (1.0, 0.3, 0.2), (1.7, 0.0, 0.0), (0.9, 0.4, 0.1)]
 
@@ -60,8 +68,9 @@ def test_the_named_margins_are_cases_of_the_equation():
     torch.testing.assert_close(cosface(cosines, labels)[target], cosines[target] - 0.35)
     others = torch.ones_like(cosines, dtype=torch.bool)
     others[target] = False
-    for name in MARGINS:
-        assert torch.equal(MARGINS[name](cosines, labels)[others], cosines[others])
+    embeddings = torch.randn(9, 4)
+    for name in set(MARGINS) - {"curricularface"}:
+        assert torch.equal(MARGINS[name]()(cosines, labels, embeddings)[others], cosines[others])
 
 
 @pytest.mark.parametrize("triple", TRIPLES)
@@ -102,6 +111,45 @@ def test_the_target_falls_monotonically_with_its_angle(m1, m2, m3, through):
     assert out.isfinite().all()
 
 
+@given(m=st.floats(1.0, 5.0), through=st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_spherefaces_target_falls_from_1_to_1_minus_2m(m, through):
+    angles = torch.linspace(0, math.pi, 2001, dtype=torch.float64)
+    labels = torch.zeros(2001, dtype=torch.int64)
+    out = sphereface(angles.cos().unsqueeze(1), labels, m, straight_through=through)[:, 0]
+    assert (out.diff() <= 1e-9).all()
+    assert out[0].item() == pytest.approx(1.0)
+    whole = sphereface(-torch.ones(1, 1, dtype=torch.float64), labels[:1], float(round(m)))
+    assert whole.item() == pytest.approx(1 - 2 * round(m))
+
+
+def test_sphereface_gradcheck():
+    cosines, labels = batch(3)
+    assert torch.autograd.gradcheck(
+        lambda c: sphereface(c, labels, 2.3, straight_through=False), cosines.requires_grad_()
+    )
+
+
+def test_sine():
+    cosines = torch.tensor([-1.0, -0.6, 0.0, 0.8, 1.0, 1.0000001], requires_grad=True)
+    value = sine(cosines)
+    torch.testing.assert_close(value, torch.tensor([0.0, 0.8, 1.0, 0.6, 0.0, 0.0]))
+    value.sum().backward()
+    torch.testing.assert_close(cosines.grad[1:4], torch.tensor([0.75, 0.0, -4 / 3]))
+    assert cosines.grad.abs().max() <= 1000.001
+
+
+def test_a_filter_spares_targets_and_what_lies_on_the_threshold():
+    cosines = torch.tensor([[0.9, 0.5, 0.6, -0.7], [0.9, 0.5, 0.6, -0.7]], requires_grad=True)
+    out = filter_others(cosines, torch.tensor([0, -1]), 0.5)
+    assert out.tolist() == [
+        [pytest.approx(0.9), 0.5, 0.0, pytest.approx(-0.7)],
+        [0.0, 0.5, 0.0, pytest.approx(-0.7)],
+    ]
+    out.sum().backward()
+    assert cosines.grad.tolist() == [[1, 1, 0, 1], [0, 1, 0, 1]]
+
+
 @given(
     values=st.lists(
         st.one_of(
@@ -113,17 +161,23 @@ def test_the_target_falls_monotonically_with_its_angle(m1, m2, m3, through):
     ),
     label=st.integers(-1, 2),
     name=st.sampled_from(sorted(MARGINS)),
-    through=st.booleans(),
+    length=st.sampled_from([0.0, 1e-4, 20.0, 1e4]),
     dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
 )
 @settings(max_examples=200, deadline=None)
-def test_values_and_gradients_are_finite_everywhere(values, label, name, through, dtype):
+def test_values_and_gradients_are_finite_everywhere(values, label, name, length, dtype):
     cosines = torch.tensor([values]).to(dtype).requires_grad_()
-    out = MARGINS[name](cosines, torch.tensor([label]), straight_through=through)
+    embeddings = torch.tensor([[length, 0.0]], requires_grad=True)
+    margin = MARGINS[name]()
+    out = margin(cosines, torch.tensor([label]), embeddings)
     assert out.dtype == torch.float32
-    out.sum().backward()
+    penalty = margin.penalty(embeddings)
+    total = out.sum() if penalty is None else out.sum() + penalty.sum()
+    total.backward()
+    assert total.isfinite()
     assert out.isfinite().all()
     assert cosines.grad.isfinite().all()
+    assert embeddings.grad is None or embeddings.grad.isfinite().all()
     if label == -1:
         assert torch.equal(out, cosines.detach().float())
         assert torch.equal(cosines.grad, torch.ones_like(cosines))
