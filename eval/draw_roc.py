@@ -25,6 +25,7 @@ from .results import BenchResult
 from .words import far_name, percent
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
 
 
@@ -34,9 +35,17 @@ def size(bench: BenchResult) -> tuple[float, float]:
 
 
 def draw(figure: "FigureBase", bench: BenchResult) -> None:
+    """As `draw_curves`."""
+    draw_curves(figure, bench)
+
+
+def draw_curves(figure: "FigureBase", bench: BenchResult) -> "Axes":
     """TAR over FAR; the FAR axis is logarithmic and starts at one false accept.
 
     Nothing below that was measured. A ring marks where the legend's TAR is read off.
+
+    Returns:
+        The panel, for who draws more into it.
     """
     from matplotlib.lines import Line2D
 
@@ -69,6 +78,7 @@ def draw(figure: "FigureBase", bench: BenchResult) -> None:
     clean(axes)
     head(axes, bench)
     legend(figure, handles, _labels(bench), _number(bench))
+    return axes
 
 
 def words(bench: BenchResult) -> str:

@@ -1,7 +1,7 @@
 """Which figures an evaluation gives, as files with a panel a bench or one by one for the page."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,20 +117,48 @@ def draw_files(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Write every figure there is something for, all benches in one, in each of its formats."""
     from matplotlib import rc_context
 
-    written = []
+    written: list[Path] = []
     for drawing in DRAWINGS:
         benches = [bench for bench in evaluation.benches if drawing.shows(bench)]
         if not benches:
             continue
         with rc_context(_STYLE):
             figure = _grid(drawing, benches)
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # laid out once, not once a format
-            for suffix in drawing.formats:
-                path = folder / f"{drawing.name}.{suffix}"
-                with atomic_path(path) as temporary:
-                    figure.savefig(temporary, format=suffix, dpi=DPI, metadata=_NO_DATE[suffix])
-                written.append(path)
+            written += _save(figure, folder / drawing.name, drawing.formats)
+    return written
+
+
+def write_figure(
+    size: tuple[float, float],
+    draw: Callable[["FigureBase"], None],
+    stem: Path,
+    formats: Sequence[str],
+) -> list[Path]:
+    """Write one figure that is not about benches.
+
+    Args:
+        size: Inches, width and height.
+        draw: Draws it into an empty figure.
+        stem: The files without their suffix.
+        formats: Which files are written.
+    """
+    from matplotlib import rc_context
+
+    with rc_context(_STYLE):
+        figure = _figure(*size)
+        draw(figure)
+        return _save(figure, stem, formats)
+
+
+def _save(figure: "Figure", stem: Path, formats: Sequence[str]) -> list[Path]:
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, not once a format
+    written = []
+    for suffix in formats:
+        path = stem.with_name(f"{stem.name}.{suffix}")
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=suffix, dpi=DPI, metadata=_NO_DATE[suffix])
+        written.append(path)
     return written
 
 
