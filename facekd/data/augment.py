@@ -53,7 +53,9 @@ class Augment:
     @property
     def fingerprint(self) -> str:
         """Tells apart what the looks of one image are; "" where they are mirroring only."""
-        return f"crop={self.crop} colour={self.colour}" if self.drawings > 1 else ""
+        if self.drawings == 1:
+            return ""
+        return f"crop={self.crop} colour={self.colour} views={self.views}"
 
     def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
         """Looks for so many images, int64 (count,)."""
@@ -101,4 +103,5 @@ def _colours(image: Image, most: float, rng: np.random.Generator) -> Image:
     mean = grey.mean()
     pixels = (pixels - grey[..., None]) * saturation + grey[..., None]
     pixels = (pixels - mean) * contrast + mean
-    return pixels.round().clip(0, 255).astype(np.uint8)
+    changed: Image = pixels.round().clip(0, 255).astype(np.uint8)
+    return changed

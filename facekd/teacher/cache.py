@@ -9,6 +9,7 @@ preprocessing and looks: another teacher or another selection never reads a stal
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from facekd.data.loader import BadRecords, make_loader
 from facekd.embedder import Embedder
 from facekd.errors import FacekdError
 from facekd.eval.together import Alone, Together
+from facekd.files import in_bytes
 from facekd.fingerprint import fingerprint
 from facekd.growing_array import GrowingArray, alone, map_array
 
@@ -81,8 +83,8 @@ def open_cache(
 ) -> EmbeddingCache:
     """The cache of a teacher's embeddings, computed now where it does not exist yet.
 
-    An interrupted computation goes on from the last saved block. Several processes compute a share
-    each of the images.
+    Its size is told before the start. An interrupted computation goes on from the last saved block.
+    Several processes compute a share each of the images.
 
     Args:
         teacher: The network.
@@ -109,15 +111,26 @@ def open_cache(
     ends = [len(faces) * rank // together.world for rank in range(together.world + 1)]
     share = range(ends[together.rank], ends[together.rank + 1])
     growing = GrowingArray(path, shape, np.float16, share)
-    with alone(path) if together.rank == 0 else nullcontext():
-        if together.rank == 0 and not path.exists():
+    first = together.rank == 0
+    with alone(path) if first else nullcontext():
+        if first and not path.exists():
+            print(f"teacher embeddings: {in_bytes(growing.nbytes)} in {folder}", flush=True)
             growing.create()
         together.barrier()
         if not path.exists():  # it gets its name after the next barrier
             rows = range(growing.first_row(), share.stop)
-            growing.fill(_blocks(teacher, faces, augment, rows, bad, workers), _SAVE_EVERY)
+            bar: tqdm[Any] = tqdm(
+                total=len(share),
+                initial=len(share) - len(rows),
+                desc="teacher embeddings" + (" (first process)" if together.world > 1 else ""),
+                unit="img",
+                disable=not first,
+            )
+            with bar:
+                blocks = _blocks(teacher, faces, augment, rows, bad, workers, bar)
+                growing.fill(blocks, _SAVE_EVERY)
             together.barrier()
-            if together.rank == 0:
+            if first:
                 growing.finish()
             together.barrier()
     return EmbeddingCache(map_array(path, shape, np.float16))
@@ -130,6 +143,7 @@ def _blocks(
     rows: range,
     bad: BadRecords,
     workers: int | None,
+    bar: "tqdm[Any]",
 ) -> Iterator[tuple[int, NDArray[np.float16]]]:
     """(first row, float16 (b, looks, d)) of these rows; a skipped image's row is zero."""
     starts = rows[::_BATCH]
@@ -140,22 +154,21 @@ def _blocks(
         for drawing in drawings
     ]
     loader = iter(make_loader(faces, batches, augment, workers=workers))
-    with tqdm(total=len(faces), initial=rows.start, desc="teacher embeddings", unit="img") as bar:
-        for start in starts:
-            count = min(_BATCH, rows.stop - start)
-            block = np.zeros((count, 2 * len(drawings), teacher.embedding_dim), np.float16)
-            for drawing in drawings:
-                batch = next(loader)
-                bad.check(batch)
-                for mirrored, images in enumerate((batch.images, batch.images.flip(3))):
-                    at = batch.position.numpy() - start
-                    block[at, 2 * drawing + mirrored] = _embed(teacher, images)
-            yield start, block
-            bar.update(count)
+    for start in starts:
+        count = min(_BATCH, rows.stop - start)
+        block = np.zeros((count, 2 * len(drawings), teacher.embedding_dim), np.float16)
+        for drawing in drawings:
+            batch = next(loader)
+            bad.check(batch)
+            for mirrored, images in enumerate((batch.images, batch.images.flip(3))):
+                at = batch.position.numpy() - start
+                block[at, 2 * drawing + mirrored] = _embed(teacher, images)
+        yield start, block
+        bar.update(count)
 
 
 def _embed(teacher: Embedder, images: Tensor) -> NDArray[np.float32]:
-    embeddings = teacher.embed(images.numpy())
+    embeddings = np.asarray(teacher.embed(images))  # a tensor stays channels-last, which is faster
     if not np.isfinite(embeddings).all() or np.abs(embeddings).max(initial=0) > 6e4:
         raise FacekdError(
             "the teacher gives embeddings that are not finite or do not fit float16; check its "

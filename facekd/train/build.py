@@ -3,7 +3,6 @@
 import torch
 
 from facekd.backbones.taps import stage_channels
-from facekd.data.augment import Augment
 from facekd.data.loader import BadRecords
 from facekd.distill.objective import Objective, Projector
 from facekd.distill.term import Sizes
@@ -59,9 +58,8 @@ def build_teacher(
         weights = file_fingerprint(locate(settings.model, plan.folder))
         data = plan.data
         bad = BadRecords(data.on_bad_record, data.max_bad, len(plan.faces))
-        augment = plan.augment if plan.reads_cache else Augment()  # class means need no more
         cache = open_cache(
-            teacher, weights, plan.faces, plan.cache_folder, bad, augment, data.workers
+            teacher, weights, plan.faces, plan.cache_folder, bad, plan.kept, data.workers
         )
     if "teacher_head" in plan.needs:
         path = find_head(settings, plan.folder)

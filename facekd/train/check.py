@@ -5,6 +5,7 @@ import torch
 from facekd.backbones import BACKBONES
 from facekd.distill.presets import PRESETS, expand
 from facekd.distill.term import TERMS, BuiltTerm, build_terms
+from facekd.files import in_bytes
 from facekd.heads.margins import MARGINS
 from facekd.recipe import Recipe, is_file
 from facekd.recipe_file import shipped_recipes
@@ -55,13 +56,13 @@ def _stage_lines(plan: StagePlan) -> list[str]:
     ]
     weights, logits, disk = _sizes(plan)
     lines.append(
-        f"  memory    {_bytes(weights)} for weights, gradients and optimizer, {_bytes(logits)} for "
-        f"logits, on {pick_device(stage)}; activations come on top"
+        f"  memory    {in_bytes(weights)} for weights, gradients and optimizer, {in_bytes(logits)} "
+        f"for logits, on {pick_device(stage)}; activations come on top"
     )
-    lines.append(f"  disk      {_bytes(disk)} for the checkpoint and the results")
+    lines.append(f"  disk      {in_bytes(disk)} for the checkpoint and the results")
     if plan.uses_cache and plan.teacher_dim:
-        size = cache_bytes(len(faces), plan.augment.looks or 2, plan.teacher_dim)
-        lines.append(f"  cache     {_bytes(size)} of teacher embeddings in {plan.cache_folder}")
+        size = cache_bytes(len(faces), 2 * plan.kept.drawings, plan.teacher_dim)
+        lines.append(f"  cache     {in_bytes(size)} of teacher embeddings in {plan.cache_folder}")
     if plan.cache_is_off:
         lines.append(f"  cache     {plan.cache_is_off}")
     return lines
@@ -117,15 +118,6 @@ def _sizes(plan: StagePlan) -> tuple[int, int, int]:
     results = plan.params + (classes * plan.centres * plan.embedding_dim if heads else 0)
     weights = learning * (2 + states) + frozen
     return weights * _FLOAT, logits * _FLOAT, (checkpoint + results) * _FLOAT
-
-
-def _bytes(size: int) -> str:
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
 
 
 def list_everything() -> str:

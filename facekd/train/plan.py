@@ -107,9 +107,7 @@ class StagePlan:
     @property
     def reads_cache(self) -> bool:
         """Whether each step takes the teacher's embeddings from the cache, not from the teacher."""
-        if self.stage.teacher is None or "teacher_embeddings" not in self.needs:
-            return False
-        return self.cache.mode != "never" and not self.why_no_cache
+        return self._asks_for_embeddings and self.cache.mode != "never" and not self.why_no_cache
 
     @property
     def why_no_cache(self) -> str:
@@ -123,11 +121,17 @@ class StagePlan:
     @property
     def cache_is_off(self) -> str:
         """Why each step asks the teacher although a cache would do by default; "" otherwise."""
-        asks = self.stage.teacher is not None and "teacher_embeddings" in self.needs
-        if not asks or self.cache.mode == "never" or not self.why_no_cache:
+        wanted = self._asks_for_embeddings and self.cache.mode != "never"
+        if not wanted or not self.why_no_cache:
             return ""
-        remedy = "; cache.views=8 would keep eight looks each" if self.augment.looks is None else ""
-        return f"off: {self.why_no_cache}, so the teacher runs at every step{remedy}"
+        return f"off: {self.why_no_cache}, so the teacher runs at every step{self.views_remedy}"
+
+    @property
+    def views_remedy(self) -> str:
+        """What would keep the embeddings although crops and colours are drawn; "" if nothing."""
+        if "feature_maps" in self.needs or self.augment.looks is not None:
+            return ""
+        return "; cache.views=8 would keep eight drawings of each image"
 
     @property
     def cache_folder(self) -> Path:
@@ -136,8 +140,22 @@ class StagePlan:
 
     @property
     def augment(self) -> Augment:
-        """What happens to the images before the network sees them."""
-        return Augment.of(self.data, self.cache.views)
+        """What happens to the images before the network sees them.
+
+        `cache.views` counts only where the teacher's embeddings are asked for and could be kept:
+        nobody else is to see fewer drawings for it.
+        """
+        keeps = self._asks_for_embeddings and "feature_maps" not in self.needs
+        return Augment.of(self.data, self.cache.views if keeps else 1)
+
+    @property
+    def kept(self) -> Augment:
+        """What the cached embeddings are of; class means need no more than mirroring."""
+        return self.augment if self.reads_cache else Augment()
+
+    @property
+    def _asks_for_embeddings(self) -> bool:
+        return self.stage.teacher is not None and "teacher_embeddings" in self.needs
 
     def terms(self, sizes: Sizes | None = None) -> list[BuiltTerm]:
         """Fresh terms of the loss; with the stage's sizes, ready to train."""
@@ -269,11 +287,10 @@ def _check_teacher(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
 
 
 def _check_cache(plan: StagePlan) -> None:
-    asks = plan.stage.teacher is not None and "teacher_embeddings" in plan.needs
-    if asks and plan.cache.mode == "require" and plan.why_no_cache:
-        remedy = "; set cache.views=8 for eight kept looks each" if plan.data.crop else ""
+    if plan.cache.mode == "require" and plan.cache_is_off:
         raise FacekdError(
-            f"cache.mode=require cannot be: {plan.why_no_cache}{remedy}, or use cache.mode=auto."
+            f"cache.mode=require cannot be: {plan.why_no_cache}{plan.views_remedy}; or use "
+            "cache.mode=auto."
         )
 
 
