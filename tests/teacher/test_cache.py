@@ -1,43 +1,23 @@
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pixels_teacher import Pixels
+from two_processes import run_together
 
 from facekd.data.augment import Augment
+from facekd.data.batches import Batches
 from facekd.data.faces import load_faces
 from facekd.data.loader import BadRecords, make_loader
 from facekd.errors import FacekdError
 from facekd.preprocess import Preprocess
 from facekd.recipe import Data
 from facekd.teacher import cache as module
-from facekd.teacher.cache import EmbeddingCache, open_cache
+from facekd.teacher.cache import EmbeddingCache, cache_bytes, open_cache
 from facekd.teacher.centres import class_centres
-
-
-class Pixels:
-    """A teacher that multiplies pixels with a fixed matrix; it may fail after so many images."""
-
-    name = "pixels"
-    embedding_dim = 6
-
-    def __init__(self, seed=0, fail_after=None, value=None, preprocess=None):
-        self.preprocess = preprocess or Preprocess(32)
-        matrix = np.random.default_rng(seed).normal(size=(32 * 32 * 3, 6)) / 400
-        self.matrix = matrix.astype(np.float32)
-        self.seen, self.fail_after, self.value = 0, fail_after, value
-
-    def embed(self, images, flip=False):
-        self.seen += len(images)
-        if self.fail_after is not None and self.seen > self.fail_after:
-            raise KeyboardInterrupt
-        images = np.asarray(images)
-        assert images.shape[1:] == (3, 32, 32)
-        if self.value is not None:
-            return np.full((len(images), 6), self.value, np.float32)
-        pixels = np.ascontiguousarray(images).reshape(-1, 32 * 32 * 3)
-        return (pixels.astype(np.float32) - 127) @ self.matrix
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +32,9 @@ def _small_blocks(monkeypatch):
     monkeypatch.setattr(module, "_SAVE_EVERY", 2)
 
 
-def compute(faces, folder, teacher=None, name="weights", policy="error", ceiling=0.5):
+def compute(faces, folder, teacher=None, name="weights", policy="error", ceiling=0.5, augment=None):
     bad = BadRecords(policy, ceiling, len(faces))
-    return open_cache(teacher or Pixels(), name, faces, folder, bad, workers=0)
+    return open_cache(teacher or Pixels(), name, faces, folder, bad, augment, workers=0)
 
 
 def test_rows_are_the_teachers_embeddings_of_both_views(faces, tmp_path):
@@ -68,6 +48,145 @@ def test_rows_are_the_teachers_embeddings_of_both_views(faces, tmp_path):
     assert looked_up.dtype == torch.float32
     assert np.allclose(looked_up.numpy(), direct, rtol=2e-3, atol=1e-3)
     assert np.abs(direct[0] - direct[3]).max() > 0.01  # the two views differ
+
+
+VIEWS = Augment(crop=0.4, colour=0.3, views=3)
+
+
+def test_with_views_rows_are_the_embeddings_of_every_look(faces, tmp_path):
+    teacher = Pixels()
+    cache = compute(faces, tmp_path, teacher, augment=VIEWS)
+    assert cache.array.shape == (25, 6, 6)
+    assert teacher.seen == 25 * 6
+    for position in range(25):
+        looks = [VIEWS.apply(faces[position], position, look) for look in range(6)]
+        direct = Pixels().embed(np.stack(looks).transpose(0, 3, 1, 2))
+        assert np.allclose(cache.array[position], direct, rtol=2e-3, atol=1e-3)
+        apart = np.abs(direct[:, None] - direct).max(axis=2) + np.eye(6)
+        assert apart.min() > 0.01  # no two looks are alike
+
+
+def test_training_asks_only_for_looks_that_are_kept(faces, tmp_path):
+    cache = compute(faces, tmp_path, augment=VIEWS)
+    steps = Batches(25, 5, 0, VIEWS, 0, 20)
+    seen = set()
+    for batch in make_loader(faces, steps, VIEWS, workers=0):
+        direct = Pixels().embed(batch.images)
+        looked_up = cache.lookup(batch.position, batch.look).numpy()
+        assert np.allclose(looked_up, direct, rtol=2e-3, atol=1e-3)
+        seen |= set(batch.look.tolist())
+    assert seen == set(range(6))
+
+
+def test_new_drawings_at_every_step_cannot_be_kept(faces, tmp_path):
+    with pytest.raises(FacekdError, match="here each is drawn anew"):
+        compute(faces, tmp_path, augment=Augment(crop=0.1))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_size_is_told_before_the_start_and_only_then(faces, tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        compute(faces, tmp_path, Pixels(fail_after=0), augment=VIEWS)
+    told = f"teacher embeddings: 1.8 KiB in {tmp_path}"  # 25 images x 6 looks x 6 x 2 bytes
+    assert told in capsys.readouterr().out
+    compute(faces, tmp_path, augment=VIEWS)
+    assert told in capsys.readouterr().out
+    compute(faces, tmp_path, augment=VIEWS)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_field_s_largest_set_takes_what_is_said():
+    assert cache_bytes(1, 1, 512) == 1024
+    assert cache_bytes(5_179_510, 2, 512) == pytest.approx(10.6e9, rel=1e-2)  # MS1MV3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Augment(),
+        Augment(crop=0.3, colour=0.3, views=3),
+        Augment(crop=0.4, colour=0.2, views=3),
+        Augment(crop=0.4, colour=0.3, views=4),
+    ],
+)
+def test_another_augmentation_never_reads_it(faces, tmp_path, other):
+    compute(faces, tmp_path, augment=VIEWS)
+    teacher = Pixels()
+    cache = compute(faces, tmp_path, teacher, augment=other)
+    assert teacher.seen == 25 * other.looks
+    assert cache.array.shape == (25, other.looks, 6)
+    assert len(list(tmp_path.glob("*.npy"))) == 2
+
+
+def test_an_interrupted_computation_of_views_goes_on(faces, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        compute(faces, tmp_path, Pixels(fail_after=6 * 18), augment=VIEWS)
+    teacher = Pixels()
+    cache = compute(faces, tmp_path, teacher, augment=VIEWS)
+    assert teacher.seen == 6 * (25 - 16)
+    whole = compute(faces, tmp_path / "new", augment=VIEWS)
+    assert np.array_equal(cache.array, whole.array)
+
+
+SHARED = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, {tests!r})
+import numpy as np
+from pixels_teacher import Pixels
+from two_processes import run_together
+from facekd.data.augment import Augment
+from facekd.data.batches import Batches
+from facekd.data.faces import load_faces
+from facekd.data.loader import BadRecords
+from facekd.recipe import Data
+from facekd.teacher import cache as module
+from facekd.together import Processes
+
+module._BATCH, module._SAVE_EVERY = 4, 2
+data = Data(source="synthetic", synthetic={{"identities": 5, "images_per_identity": 5}})
+faces = load_faces(data, 32)[0]
+augment = Augment(crop=0.4, colour=0.3, views=3)
+
+def compute(teacher):
+    bad = BadRecords("error", 0.5, len(faces))
+    return module.open_cache(
+        teacher, "weights", faces, Path({cache!r}), bad, augment, 0, Processes()
+    )
+
+try:
+    compute(Pixels(fail_after=6 * 9))
+except KeyboardInterrupt:
+    result["stopped"] = torch.tensor(True)
+dist.barrier()
+teacher = Pixels()
+cache = compute(teacher)
+result["seen"] = torch.tensor(teacher.seen)
+result["array"] = torch.from_numpy(np.array(cache.array))
+again = Pixels()
+compute(again)
+result["again"] = torch.tensor(again.seen)
+"""
+
+
+def test_two_processes_fill_one_cache_through_an_interruption(faces, tmp_path):
+    tests = Path(__file__).parent.parent
+    (tmp_path / "meet").mkdir()
+    script = SHARED.format(tests=str(tests), cache=str(tmp_path / "shared"))
+    both = run_together(script, tmp_path / "meet")
+    whole = compute(faces, tmp_path / "one", augment=VIEWS).array
+    for found in both:
+        assert found["stopped"]
+        assert np.array_equal(found["array"].numpy(), whole)
+        assert found["again"] == 0
+    # 12 and 13 images, of which 8 were saved: only the others are made again
+    assert [int(found["seen"]) for found in both] == [6 * 4, 6 * 5]
+    (shared,) = (tmp_path / "shared").glob("*.npy")
+    (one,) = (tmp_path / "one").glob("*.npy")
+    assert shared.name == one.name
+    assert shared.read_bytes() == one.read_bytes()
+    assert not list((tmp_path / "shared").glob("*.part*"))
 
 
 def test_a_finished_cache_is_not_computed_again(faces, tmp_path):
