@@ -107,7 +107,7 @@ class StagePlan:
     @property
     def reads_cache(self) -> bool:
         """Whether each step takes the teacher's embeddings from the cache, not from the teacher."""
-        return self._asks_for_embeddings and self.cache.mode != "never" and not self.why_no_cache
+        return self._asks_each_step and self.cache.mode != "never" and not self.why_no_cache
 
     @property
     def why_no_cache(self) -> str:
@@ -121,7 +121,7 @@ class StagePlan:
     @property
     def cache_is_off(self) -> str:
         """Why each step asks the teacher although a cache would do by default; "" otherwise."""
-        wanted = self._asks_for_embeddings and self.cache.mode != "never"
+        wanted = self._asks_each_step and self.cache.mode != "never"
         if not wanted or not self.why_no_cache:
             return ""
         return f"off: {self.why_no_cache}, so the teacher runs at every step{self.views_remedy}"
@@ -145,7 +145,7 @@ class StagePlan:
         `cache.views` counts only where the teacher's embeddings are asked for and could be kept:
         nobody else is to see fewer drawings for it.
         """
-        keeps = self._asks_for_embeddings and "feature_maps" not in self.needs
+        keeps = self._asks_each_step and "feature_maps" not in self.needs
         return Augment.of(self.data, self.cache.views if keeps else 1)
 
     @property
@@ -154,8 +154,9 @@ class StagePlan:
         return self.augment if self.reads_cache else Augment()
 
     @property
-    def _asks_for_embeddings(self) -> bool:
-        return self.stage.teacher is not None and "teacher_embeddings" in self.needs
+    def _asks_each_step(self) -> bool:
+        asked = self.needs & {"teacher_embeddings", "feature_maps"}
+        return self.stage.teacher is not None and bool(asked)
 
     def terms(self, sizes: Sizes | None = None) -> list[BuiltTerm]:
         """Fresh terms of the loss; with the stage's sizes, ready to train."""
