@@ -171,7 +171,7 @@ def _settings(plan: StagePlan, built_on: Mapping[str, str]) -> tuple[dict[str, A
     counts["loss"], counts["built_on"] = full["loss"], full["built_on"]
     counts["data"] = {key: value for key, value in data.items() if key in full["data"]}
     counts["data"]["fingerprint"] = full["data"]["fingerprint"]
-    counts["cache"] = {key: value for key, value in cache.items() if key in full["cache"]}
+    counts["cache"] = {key: value for key, value in cache.items() if key in (full["cache"] or {})}
     text = json.dumps(_without_folders(counts), sort_keys=True)
     return _without_folders(full), fingerprint(["study settings 1", text])
 
