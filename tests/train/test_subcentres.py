@@ -1,6 +1,8 @@
 """Sub-centre ArcFace, end to end: several centres, the list of far images, and again without."""
 
 import csv
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,3 +199,17 @@ def test_a_head_whose_images_were_not_counted_is_no_teachers(mislabelled, tmp_pa
     shared = stage(mislabelled[0], head=str(path), loss="arcface")
     with pytest.raises(FacekdError, match=r"head: .*x\.head\.saf.*: .* which is the domin"):
         plan_recipe(recipe(tmp_path, {"shared": shared}))
+
+
+def test_the_recipes_of_the_page_are_a_pair(tmp_path):
+    page = Path(__file__).parents[2] / "docs/noisy-labels.md"
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    recipes = []
+    for k, text in enumerate(blocks):
+        (tmp_path / f"{k}.yaml").write_text(text)
+        recipes.append(load_recipe(str(tmp_path / f"{k}.yaml")))
+    first, second = recipes
+    assert first.stages["noisy"].head.centres == 3
+    assert second.data.exclude == f"{first.output}/noisy.far.csv"
+    assert second.data.source == first.data.source
+    assert second.stages["clean"].head is None
