@@ -84,7 +84,10 @@ def time_size(means: Sequence[Mean]) -> tuple[float, float]:
 
 
 def draw_time(figure: "FigureBase", means: Sequence[Mean], baseline: str, title: str) -> None:
-    """Mean accuracy over mean training minutes; lines go from the lowest to the highest seed."""
+    """Mean accuracy over mean training minutes; lines go from the lowest to the highest seed.
+
+    Neither axis starts at zero.
+    """
     axes = figure.subplots()
     for method in means:
         shade = MUTED if method.name == baseline else colour(0)
@@ -93,8 +96,7 @@ def draw_time(figure: "FigureBase", means: Sequence[Mean], baseline: str, title:
         axes.plot([min(method.minutes), max(method.minutes)], [accuracy] * 2, color=shade, lw=1)
         style = {**mark_style(0), "markeredgecolor": shade}
         axes.plot([minutes], [accuracy], linestyle="none", **style, zorder=3)
-    axes.set_xlim(0, 1.08 * max(max(m.minutes) for m in means))
-    axes.margins(y=0.08)
+    axes.margins(x=0.08, y=0.08)
     _finish(axes, title)
     axes.yaxis.set_major_formatter(percent_tick)
     axes.set_xlabel("training minutes")
@@ -121,11 +123,7 @@ def _names(axes: "Axes", figure: "FigureBase", means: Sequence[Mean]) -> None:
     for method in ranked:
         wanted = (method.mean - bottom) / (top - bottom)
         places.append(max(wanted, places[-1] + step) if places else wanted)
-    over = places[-1] - 1
-    for i in range(len(places) - 1, -1, -1):
-        if over > 0:
-            places[i] = min(places[i], 1 - step * (len(places) - 1 - i))
-    right = axes.get_xlim()[1]
+    places = [min(p, 1 - step * (len(places) - 1 - i)) for i, p in enumerate(places)]
     for method, place in zip(ranked, places, strict=True):
         axes.annotate(
             fit(f"{method.name} {percent(method.mean)}", 8.5, NAME_ROOM),
@@ -141,9 +139,9 @@ def _names(axes: "Axes", figure: "FigureBase", means: Sequence[Mean]) -> None:
                 "linewidth": 0.8,
                 "shrinkA": 0,
                 "shrinkB": 4,
+                "relpos": (0, 0.5),
             },
         )
-    axes.set_xlim(0, right)
 
 
 def _finish(axes: "Axes", title: str) -> None:

@@ -68,7 +68,7 @@ def draw_curves(figure: "FigureBase", bench: BenchResult) -> "Axes":
         handles.append(Line2D([], [], **line_style(number), **mark))
     axes.set_xscale("log")
     axes.set_xlim(left, 1)
-    axes.set_ylim(_axis_start(lowest), 1)
+    axes.set_ylim(axis_start(lowest), 1)
     axes.xaxis.set_major_formatter(power_of_ten)
     axes.xaxis.set_minor_formatter(lambda *_: "")
     axes.yaxis.set_major_formatter(percent_tick)
@@ -101,7 +101,7 @@ def _labels(bench: BenchResult) -> list[tuple[str, str]]:
     ]
 
 
-def _axis_start(lowest: float) -> float:
+def axis_start(lowest: float) -> float:
     """A round TAR below the lowest that is drawn, so that near-perfect curves fill the panel."""
     room = max(1 - lowest, 1e-3) * 1.1
     step: float = 10.0 ** math.floor(math.log10(room))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import draw_roc
-from .drawing import GRID, floor, headline, point_at, thin
+from .drawing import COLOURS, GRID, floor, headline, point_at, thin
 from .results import BenchResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
 
-BEST = 8
+BEST = len(COLOURS)
 
 
 def choose(bench: BenchResult, keep: str = "") -> tuple[BenchResult, BenchResult | None]:
@@ -47,12 +47,17 @@ def draw(figure: "FigureBase", bench: BenchResult, keep: str = "") -> None:
     axes = draw_roc.draw_curves(figure, best)
     if rest is None:
         return
-    left = floor(bench.impostors)
+    left, lowest = floor(bench.impostors), 1.0
     for _, numbers in rest.verified():
         roc = numbers.roc
         start = int(np.searchsorted(roc.far, left, side="right")) - 1
         fars, tars = np.maximum(roc.far[start:], left), roc.tar[start:]
+        lowest = min(lowest, float(tars[0]))
         kept = thin(np.log(fars))
         axes.plot(fars[kept], tars[kept], color=GRID, linewidth=1.2, zorder=2)
-    lowest = min(float(line.get_ydata()[0]) for line in axes.lines if len(line.get_ydata()) > 1)
-    axes.set_ylim(min(axes.get_ylim()[0], lowest), 1)
+    axes.set_ylim(min(axes.get_ylim()[0], draw_roc.axis_start(lowest)), 1)
+
+
+def words(bench: BenchResult, keep: str = "") -> str:
+    """The figure for those who do not see it."""
+    return draw_roc.words(choose(bench, keep)[0])

@@ -20,7 +20,7 @@ def draw_study(
     bench: str,
     curves: BenchResult | None,
     target: Path,
-) -> list[Path]:
+) -> list[tuple[list[Path], str]]:
     """Bars with intervals, accuracy against time, and the ROC curves where there are scores.
 
     Args:
@@ -31,7 +31,7 @@ def draw_study(
         target: Where: `<target>-bars.png` and so on.
 
     Returns:
-        The files.
+        The files of each figure, and the figure in words.
     """
     means = [mean for method in methods if (mean := _mean(method, bench)) is not None]
 
@@ -43,15 +43,17 @@ def draw_study(
 
     written = []
     if means:
-        written += _write(target, "bars", draw_means.bars_size(means), bars)
-        written += _write(target, "time", draw_means.time_size(means), time)
+        words = draw_means.words(means)
+        written.append((_write(target, "bars", draw_means.bars_size(means), bars), words))
+        written.append((_write(target, "time", draw_means.time_size(means), time), words))
     if curves is not None:
         one = curves
 
         def roc(figure: "FigureBase") -> None:
             draw_roc_best.draw(figure, one, baseline)
 
-        written += _write(target, "roc", draw_roc_best.size(one), roc)
+        files = _write(target, "roc", draw_roc_best.size(one), roc)
+        written.append((files, draw_roc_best.words(one, baseline)))
     return written
 
 

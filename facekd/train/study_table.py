@@ -52,13 +52,15 @@ def tabulate(path: str | Path, overrides: Sequence[str] = ()) -> str:
             + "; no ROC of them (differences need none: the table holds every decision)."
         )
     target = results.path.with_suffix("")
-    described = f"# {study.description}\n\n" if study.description else ""
-    text = described + "\n\n".join([*map(as_markdown, tables), *notes]) + "\n"
-    files = [target.with_name(f"{target.name}-table{suffix}") for suffix in (".md", ".csv")]
-    write_text(files[0], text)
-    write_text(files[1], _csv(benches, tables))
-    files += draw_study(methods, study.against, benches[0], curves, target)
-    told = [*map(as_text, tables), *notes, "wrote " + ", ".join(map(str, files))]
+    figures = draw_study(methods, study.against, benches[0], curves, target)
+    pictures = [f"![{words}]({files[0].name})" for files, words in figures]
+    described = [f"# {study.description}"] if study.description else []
+    text = "\n\n".join([*described, *map(as_markdown, tables), *notes, *pictures]) + "\n"
+    written = [target.with_name(f"{target.name}-table{suffix}") for suffix in (".md", ".csv")]
+    write_text(written[0], text)
+    write_text(written[1], _csv(benches, tables))
+    written += [file for files, _ in figures for file in files]
+    told = [*map(as_text, tables), *notes, "wrote " + ", ".join(map(str, written))]
     return "\n\n".join(told)
 
 

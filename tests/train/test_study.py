@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -125,7 +126,7 @@ def test_a_finished_study_trains_nothing(undisturbed, monkeypatch, capsys):
     assert "4 done, 0 to do; nothing is left to train" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("steps", [2, 9, 14, 28])
+@pytest.mark.parametrize("steps", [2, 14, 28])
 def test_a_stopped_study_goes_on_to_the_same_rows(undisturbed, tmp_path, monkeypatch, steps):
     path = write_study(tmp_path)
     with monkeypatch.context() as patch:
@@ -275,7 +276,10 @@ def test_with_scores_the_table_draws_the_roc(undisturbed, capsys):
         ),
         ({"set": {"common.model.inputsize": 32}}, r"grid.yaml `set`: unknown key"),
         ({"shared": ["teecher"]}, "no method builds on a stage 'teecher'; did you mean 'teacher'"),
-        ({"methods": {"x": {"like": "alone", "seed": 3}}}, r"grid.yaml line \d+: .*own; the st"),
+        (
+            {"methods": {"x": {"like": "alone", "seed": 3}}, "shared": []},
+            r"grid.yaml line \d+: .*own; the study's `seeds`",
+        ),
         ({"recipe": "nowhere.yaml"}, "no recipe file 'nowhere.yaml'"),
         ({"bench": {"nowhere": None}}, "bench 'nowhere'"),
         (
@@ -291,8 +295,6 @@ def test_with_scores_the_table_draws_the_roc(undisturbed, capsys):
 def test_mistakes_are_told_before_anything_runs(tmp_path, capsys, changes, told):
     path = write_study(tmp_path, **changes)
     assert main(["--study", path]) == 2
-    import re
-
     error = capsys.readouterr().err
     assert re.search(told, error), error
     assert not (tmp_path / "runs").exists()
