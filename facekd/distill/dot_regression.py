@@ -46,7 +46,7 @@ class DotRegression(Term):
                 "between them."
             )
         labelled = step.labels >= 0
-        own = head.weight[step.labels.clamp_min(0)]
+        own = head.class_vectors(step.labels.clamp_min(0))
         cosines = (unit(embeddings) * unit(own)).sum(dim=1)
         total = ((cosines - 1).square() * labelled).sum() / 2
         return total / labelled.sum().clamp_min(1)

@@ -62,7 +62,7 @@ class MarginDistillation(Term):
 
     def margins(self, step: Step) -> Tensor:
         """m_i, (B,) in [m_min, m_max], without gradient."""
-        own = step.head("teacher").weight.detach()[step.labels.clamp_min(0)]
+        own = step.head("teacher").class_vectors(step.labels.clamp_min(0)).detach()
         cosines = (unit(step.teacher) * unit(own)).sum(dim=1).clamp_min(0.0)
         cosines = cosines.masked_fill(step.labels < 0, 0.0)
         largest = gather(cosines.max().unsqueeze(0)).max().clamp_min(1e-12)

@@ -86,3 +86,10 @@ def test_preset():
     total.backward()
     torch.testing.assert_close(total, values["margin"] + values["dot_regression_teacher"])
     assert z.grad.isfinite().all()
+
+
+def test_a_head_with_several_centres_has_no_one_vector_to_pull_to():
+    step = Step(torch.randn(B, D), LABELS, torch.arange(B))
+    step.student_head = Classifier(C, D, centres=3)
+    with pytest.raises(FacekdError, match="3 centres a class has no one vector of a class"):
+        DotRegression(head="student")(step)

@@ -51,7 +51,7 @@ def test_running_statistics_converge_to_the_data():
 
 
 def test_adaface_is_cosface_for_bad_images_and_more_for_good_ones():
-    """Quality -1: cos(t + m); 0: cos t - m; 1: cos(t - m) - 2m (the paper's figure 3)."""
+    """Quality -1: cos(t + m); 0: cos t - m; 1: cos(t - m) - 2m."""
     margin = MARGINS["adaface"](m=0.3, h=1.0).eval()
     margin.batch_mean.fill_(20.0)
     margin.batch_std.fill_(5.0)
