@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ..errors import FacekdError
 from .in_processes import in_processes
 from .items import Item, Items
-from .safe_paths import safe_relative
+from .safe_paths import check_relative
 
 Form = Callable[[Item, str, int], Any]
 """What a writer makes of an image, its path in the set and its record number; picklable."""
@@ -77,5 +77,5 @@ def _form(form: Form, item: Item, number: int) -> Any:
     place = f"{item.identity}/{item.name}"
     if not len(item.encoded):
         raise FacekdError(f"the image {place} holds no bytes.")
-    safe_relative(place)
+    check_relative(place)
     return form(item, place, number if item.key is None else item.key)

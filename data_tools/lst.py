@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FacekdError
-from ..input_file import check_input
+from ..input_file import MAX_LIST, check_input
 from .facerec import MAX_LABEL
 from .label_vectors import LabelVectors, Vector
-from .safe_paths import safe_relative
+from .safe_paths import check_relative
 from .texts import Texts, plain
 
 FOLDER_LIST = "images.lst"
@@ -92,7 +92,7 @@ def read_list(path: str | Path) -> ImageList:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, with their numbers."""
     try:
-        check_input(path)
+        check_input(path, MAX_LIST)
         with path.open("rb") as file:
             for number, line in enumerate(iter(lambda: file.readline(_LONGEST), b""), 1):
                 if len(line) == _LONGEST:
@@ -164,8 +164,8 @@ def _parse(line: str, number: int) -> tuple[int, list[float], str]:
         if len(fields) >= 3 and fields[0].isascii() and fields[0].isdecimal():
             if "/" in fields[1] and not _is_number(fields[1]):
                 path = "/".join(fields[1].rsplit("/", 2)[-2:])
-                return number, [float(fields[2])], str(safe_relative(path))
-            place = str(safe_relative(fields[-1]))
+                return number, [float(fields[2])], check_relative(path)
+            place = check_relative(fields[-1])
             return _key(fields[0]), [float(text) for text in fields[1:-1]], place
     except ValueError:
         pass

@@ -15,7 +15,7 @@ from .csv_table import ANSWERS, CsvTable, read_csv
 from .image_roots import FolderRoot, ImageRoot, open_root
 from .listed_pairs import ListedPair, balanced_file_order_folds, pair_set
 from .pairs import FOLDS, PairSet
-from .safe_paths import safe_relative
+from .safe_paths import check_relative
 
 CfpProtocol = Literal["FF", "FP"]
 CSV_COLUMNS = ("a", "b", "same", "group", "fold", "subject_a", "subject_b")
@@ -301,7 +301,7 @@ def _csv_pairs(table: CsvTable) -> list[ListedPair]:
 def _safe(where: str, image: str) -> str:
     """The image's path, after making sure that it stays below the root."""
     try:
-        return str(safe_relative(image))
+        return check_relative(image)
     except FacekdError as error:
         raise FacekdError(f"{where}: {error}") from None
 

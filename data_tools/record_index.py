@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FacekdError
-from ..input_file import check_input
+from ..input_file import MAX_LIST, check_input
 
 _BLOCK = 1 << 20
 _LONGEST = 64  # bytes of a line; two numbers have 40
@@ -28,7 +28,7 @@ def read_index(path: Path) -> tuple[Int64s, Int64s]:
     """
     keys, offsets = array("q"), array("q")
     try:
-        check_input(path)
+        check_input(path, MAX_LIST)
         with path.open("rb") as file:
             while text := _lines(file):
                 numbers = _parse(text)

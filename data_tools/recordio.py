@@ -6,7 +6,6 @@ stand in for the scalar one. All of it little-endian.
 """
 
 import copy
-import mmap
 import struct
 from array import array
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ import numpy.typing as npt
 
 from ..errors import FacekdError
 from ..files import atomic_path
-from ..input_file import check_input
+from .mapped_file import map_file
 from .record_frames import Payload, frame, record_end, record_payload
 from .record_index import Int64s, read_index
 
@@ -81,7 +80,7 @@ class RecordFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.data = self._map()
+        self.data = map_file(self.path)
         index = self.path.with_suffix(".idx")
         self.rebuilt = not index.is_file()
         if self.rebuilt:
@@ -103,7 +102,7 @@ class RecordFile:
         records = cls.__new__(cls)
         records.path, records.rebuilt = Path(path), False
         records.keys, records.offsets = keys, offsets
-        records.data = records._map()
+        records.data = map_file(records.path)
         return records
 
     def __len__(self) -> int:
@@ -114,7 +113,7 @@ class RecordFile:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.data = self._map()
+        self.data = map_file(self.path)
 
     def select(self, rows: Int64s | slice) -> "RecordFile":
         """The same file with only these entries of the index, in this order."""
@@ -138,16 +137,6 @@ class RecordFile:
             return record_payload(self.data, at)
         except FacekdError as error:
             raise FacekdError(f"{self.where(i)}: {error}") from None
-
-    def _map(self) -> memoryview:
-        try:
-            check_input(self.path)
-            with self.path.open("rb") as file:
-                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except OSError as error:
-            raise FacekdError(f"cannot read {self.path}: {error.strerror or error}.") from error
-        except ValueError as error:
-            raise FacekdError(f"{self.path} is empty: copy it again.") from error
 
     def end(self, at: int) -> int:
         """The byte behind the record that starts at byte `at`; see `record_frames.record_end`."""

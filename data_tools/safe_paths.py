@@ -24,6 +24,11 @@ def safe_relative(text: str) -> PurePosixPath:
         FacekdError: It is absolute, has a drive letter, a part that is empty, `.`, `..` or dots
             only, a backslash, a control character, text that is no UTF-8, or is too long.
     """
+    return PurePosixPath(check_relative(text))
+
+
+def check_relative(text: str) -> str:
+    """The name itself, after the check of `safe_relative`; some ten times as fast."""
     if not _PLAIN.fullmatch(text):
         fault = _fault(text)
         if fault:
@@ -31,7 +36,7 @@ def safe_relative(text: str) -> PurePosixPath:
                 f"the path {_short(text)} {fault}; paths in files must be relative, as "
                 "'person/image.jpg', and stay in their folder."
             )
-    return PurePosixPath(text)
+    return text
 
 
 def inside(root: str | Path, relative: str | PurePosixPath) -> Path:
@@ -45,7 +50,7 @@ def inside(root: str | Path, relative: str | PurePosixPath) -> Path:
         FacekdError: The name is not safe, or passes through a link that leads outside.
     """
     step = top = os.fspath(root)
-    for part in safe_relative(str(relative)).parts:
+    for part in check_relative(str(relative)).split("/"):
         step = os.path.join(step, part)
         if os.path.islink(step):
             _check_link(step, top)

@@ -4,14 +4,12 @@ A plain header is taken apart here, several times as fast as `tarfile` does it; 
 names, pax, old forms) is left to that.
 """
 
-import mmap
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import FacekdError
-from ..input_file import check_input
 
 _MAX_SIZE = 1 << 30
 _BLOCK = tarfile.BLOCKSIZE
@@ -30,22 +28,6 @@ class Member(NamedTuple):
     def where(self, shard: Path) -> str:
         """Name it for a message."""
         return f"{shard}, {self.name!r} at byte {self.at}"
-
-
-def map_tar(path: Path) -> memoryview:
-    """A tar file's bytes.
-
-    Raises:
-        FacekdError: It cannot be read, or is empty.
-    """
-    try:
-        check_input(path)
-        with path.open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise FacekdError(f"cannot read {path}: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise FacekdError(f"{path} is empty: copy it again.") from error
 
 
 def read_members(shard: Path, data: memoryview) -> Iterator[Member]:
@@ -103,7 +85,7 @@ def read_members(shard: Path, data: memoryview) -> Iterator[Member]:
 def _plain(block: memoryview, at: int) -> Member | None:
     """The file whose plain header this is; None where `tarfile` has to look at it."""
     head = bytes(block)
-    if head[156:157] != b"0" or head[257:265] not in _MAGICS or head[345]:
+    if len(head) < _BLOCK or head[156:157] != b"0" or head[257:265] not in _MAGICS or head[345]:
         return None
     size, told = head[124:136].rstrip(b"\0 "), head[148:156].rstrip(b"\0 ")
     try:

@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FacekdError
+from ..input_file import check_input
 from .folder import SUFFIXES, UNKNOWN_SUFFIX
 from .images import Image, decode_rgb
 from .label_vectors import LabelVectors, Vector
 from .lst import whole_label
-from .safe_paths import safe_relative
-from .tar_members import Member, map_tar, read_members
+from .mapped_file import map_file
+from .safe_paths import check_relative
+from .tar_members import Member, read_members
 from .texts import Texts
 
 _IMAGES = frozenset(suffix.removeprefix(".") for suffix in SUFFIXES | {UNKNOWN_SUFFIX})
@@ -62,7 +64,7 @@ class TarImages:
         """The image's bytes, a view into the mapped file."""
         shard, at, size = self.members[index].tolist()
         if shard not in self._mapped:
-            self._mapped[shard] = map_tar(self.shards[shard])
+            self._mapped[shard] = map_file(self.shards[shard])
         data = self._mapped[shard]
         if at + size > len(data):
             raise FacekdError(f"{self.where(index)}: the file has become shorter; copy it again.")
@@ -118,7 +120,7 @@ def find_shards(path: Path) -> list[Path]:
     A `.tar` file, a folder with `*.tar` in it, or a pattern: `*`, `?` and one `{0000..0009}`.
 
     Raises:
-        FacekdError: A pattern's shard is not there, or none is.
+        FacekdError: A pattern's shard is not there, or none is; or one is a folder, a pipe or such.
     """
     if path.is_dir():
         return sorted(one for one in path.glob("*.tar") if one.is_file())
@@ -134,9 +136,13 @@ def find_shards(path: Path) -> list[Path]:
         found = [path.with_name(f"{head}{i:0{width}d}{tail}") for i in numbers]
     else:
         found = sorted(path.parent.glob(path.name))
-    absent = [shard for shard in found if not shard.is_file()]
-    if absent or not found:
-        raise FacekdError(f"{absent[0] if absent else path} does not exist.")
+    for shard in found or [path]:
+        try:
+            check_input(shard)
+        except FileNotFoundError as error:
+            raise FacekdError(f"{shard} does not exist.") from error
+        except OSError as error:
+            raise FacekdError(f"cannot read {shard}: {error.strerror or error}.") from error
     return found
 
 
@@ -198,10 +204,10 @@ def _check_names(shards: Sequence[Path], hashes: Int64s) -> None:
 def _samples(shard: Path) -> Iterator[_Sample]:
     """The samples of one shard: consecutive members of one key."""
     current: _Sample | None = None
-    data = map_tar(shard)
+    data = map_file(shard)
     for member in read_members(shard, data):
         try:
-            safe_relative(member.name)
+            check_relative(member.name)
             key, kind = _parts(member.name)
             if current is None or current.key != key:
                 if current is not None:
@@ -272,7 +278,7 @@ def _place(sample: _Sample, told: dict[str, Any]) -> str:
         return f"{sample.key}.{sample.image[2]}"
     if not isinstance(identity, str) or not isinstance(name, str):
         raise FacekdError("its `identity` and `name` are not both texts.")
-    return str(safe_relative(f"{identity}/{name}"))
+    return check_relative(f"{identity}/{name}")
 
 
 def _json(text: bytes) -> dict[str, Any]:

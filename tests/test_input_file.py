@@ -11,7 +11,11 @@ from facekd import input_file
 from facekd.data_tools.binfile import read_bin
 from facekd.data_tools.csv_table import read_csv
 from facekd.data_tools.labelmap import LabelMap
+from facekd.data_tools.lst import read_list
+from facekd.data_tools.mapped_file import map_file
 from facekd.data_tools.pair_files import from_lfw_pairs
+from facekd.data_tools.record_index import read_index
+from facekd.data_tools.tar_shards import find_shards
 from facekd.data_tools.text_table import read_table
 from facekd.errors import FacekdError
 from facekd.eval.embeddings import open_embeddings
@@ -27,6 +31,10 @@ READERS = {
     "a.txt": partial(read_table, columns={"name": str}),
     "pairs.txt": from_lfw_pairs,
     "a.bin": read_bin,
+    "a.lst": read_list,
+    "a.idx": read_index,
+    "a.rec": map_file,
+    "a.tar": find_shards,
     "map.json": LabelMap.load,
     "recipe.yaml": read_document,
     "results.json": partial(read_thresholds, model="a"),
@@ -36,7 +44,8 @@ READERS = {
     "scores.npz": partial(read_scores_file, folds=10),
     "any": file_fingerprint,
 }
-WHOLE = [name for name in READERS if not name.endswith((".npy", ".npz")) and name != "any"]
+MAPPED = (".npy", ".npz", ".rec", ".tar", "any")
+WHOLE = [name for name in READERS if not name.endswith(MAPPED)]
 
 
 @pytest.mark.parametrize("name", READERS)

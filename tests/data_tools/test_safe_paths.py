@@ -2,13 +2,14 @@
 
 import os
 import tempfile
+import unicodedata
 from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from facekd.data_tools.safe_paths import check_no_clash, inside, safe_relative
+from facekd.data_tools.safe_paths import check_no_clash, check_relative, inside, safe_relative
 from facekd.errors import FacekdError
 
 HOSTILE = {
@@ -51,10 +52,58 @@ def test_taken_as_it_is(text):
     assert isinstance(safe_relative(text), PurePosixPath)
 
 
+def is_safe(text: str) -> bool:
+    """The verdict by way of a path object, rule after rule."""
+    path = PurePosixPath(text)
+    parts = path.parts
+    return (
+        bool(parts)
+        and str(path) == text
+        and not path.is_absolute()
+        and not any(set(part) == {"."} or "\\" in part for part in parts)
+        and not (text[1:2] == ":" and text[0].isascii() and text[0].isalpha())
+        and not any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text)
+        and not any("\ud800" <= character <= "\udfff" for character in text)
+        and len(os.fsencode(text)) <= 2048
+        and all(len(os.fsencode(part)) <= 255 for part in parts)
+    )
+
+
 parts = st.sampled_from(["..", ".", "", "a", "b.jpg", "C:", "\\", "\0", "x" * 300, "...", "é"])
 
 
-@given(st.one_of(st.text(max_size=40), st.lists(parts, max_size=6).map("/".join)))
+texts = st.one_of(
+    st.text(max_size=40),
+    st.text(alphabet="aB9._-+ /:\\é\n\udc80", max_size=12),
+    st.lists(parts, max_size=6).map("/".join),
+    st.integers(1, 11).map(lambda depth: "/".join(["x" * 250] * depth)),
+)
+
+
+@given(texts)
+@example("a/./b")
+@example("a:b")
+@example("C:")
+@example("a/" * 9 + "b.jpg")
+@example("a" * 64 + "/" + "b" * 65)
+def test_the_check_alone_has_the_same_verdict(text):
+    if is_safe(text):
+        assert check_relative(text) == text == str(safe_relative(text))
+        return
+    told = []
+    for check in (check_relative, safe_relative):
+        with pytest.raises(FacekdError) as error:
+            check(text)
+        told.append(str(error.value))
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_both_verdicts_on_hostile_names(text):
+    assert not is_safe(text)
+
+
+@given(texts)
 @example("a/./b")
 def test_whatever_is_taken_stays_below_its_folder(text):
     try:

@@ -10,7 +10,8 @@ import pytest
 from facekd.data_tools.images import encode_jpeg
 from facekd.data_tools.items import Item
 from facekd.data_tools.labelled import open_labelled
-from facekd.data_tools.tar_members import map_tar, read_members
+from facekd.data_tools.mapped_file import map_file
+from facekd.data_tools.tar_members import read_members
 from facekd.data_tools.writers import write_set
 from facekd.errors import FacekdError
 
@@ -102,7 +103,7 @@ def test_members_are_found_as_tar_itself_finds_them(tmp_path, form, headers):
             tar.addfile(member, io.BytesIO(bytes([n]) * member.size))
     with tarfile.open(path) as tar:
         theirs = [(m.name, m.offset, m.offset_data, m.size) for m in tar if m.isreg()]
-    assert list(read_members(path, map_tar(path))) == theirs
+    assert list(read_members(path, map_file(path))) == theirs
     assert [name for name, *_ in theirs] == names
 
 
@@ -192,7 +193,7 @@ def test_damaged_and_cut_files(tmp_path):
     path = tmp_path / "a.tar"
     write_set(ITEMS, path)
     whole = path.read_bytes()
-    for keep in (100, 700, 2048, len(whole) - 1024):
+    for keep in (100, 270, 340, 350, 700, 2048, len(whole) - 1024):
         path.write_bytes(whole[:keep])
         with pytest.raises(FacekdError, match=r"a\.tar"):
             open_labelled(path)
@@ -222,6 +223,9 @@ def test_missing_shards(tmp_path):
         open_labelled(tmp_path / "t*.tar")
     with pytest.raises(FacekdError, match="more than a million shards"):
         open_labelled(tmp_path / "s{0..99999999}.tar")
+    (tmp_path / "s1.tar").mkdir()
+    with pytest.raises(FacekdError, match=r"cannot read .*s1\.tar: Is a directory"):
+        open_labelled(tmp_path / "s*.tar")
 
 
 @pytest.mark.parametrize(
