@@ -55,6 +55,7 @@ class FaceRecords:
         promised: How many images face2rec's header record speaks of; None where it cannot know
             (im2rec, or too many for a float32). Fewer in fact: the index or the file was cut.
         skipped: Sentences, one for each record left out by `on_bad_record="skip"`.
+        skipped_keys: Their record ids.
 
     Raises:
         FacekdError: The file or its index cannot be read; a record's frame or header is damaged;
@@ -78,6 +79,7 @@ class FaceRecords:
             if on_bad_record == "error":
                 raise FacekdError(f"{reason} (`facekd-data verify {self.path}` lists all.)")
             self.skipped.append(reason)
+        self.skipped_keys: list[int] = records.keys[bad].tolist()
         if not good.any():
             raise FacekdError(f"{self.path} holds no images.")
         self._choose(records, labels, _rows(good))
@@ -106,7 +108,7 @@ class FaceRecords:
     def take(self, rows: Int64s) -> "FaceRecords":
         """These images alone, for another process."""
         chosen = copy.copy(self)
-        chosen.skipped = []
+        chosen.skipped, chosen.skipped_keys = [], []
         chosen._choose(self._records, self.labels, rows)
         return chosen
 

@@ -83,8 +83,7 @@ class RecSource:
 
     def called_skipped(self) -> Sequence[str]:
         """See `Source.called_skipped`."""
-        before = f"{self.records.path.name} record "  # as `FaceRecords.where` begins
-        keys = [int(told.removeprefix(before).partition(" ")[0]) for told in self.skipped]
+        keys = self.records.skipped_keys
         beside = self.records.path.with_suffix(".lst")
         if not keys or not beside.is_file():
             return [str(key) for key in keys]

@@ -138,6 +138,9 @@ def test_bad_record_is_an_error_or_left_out(tmp_path, label, image, message):
     assert records.keys.tolist() == [0, 2]
     assert len(records.skipped) == 1
     assert "record 1" in records.skipped[0]
+    assert records.skipped_keys == [1]
+    taken = records.take(np.array([1]))
+    assert (taken.keys.tolist(), taken.skipped, taken.skipped_keys) == ([2], [], [])
 
 
 @pytest.mark.parametrize("several", [False, True])
