@@ -51,10 +51,9 @@ def images_below(root: Path) -> Iterator[str]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            path = Path(folder, name)
-            if path.suffix.lower() not in SUFFIXES or name.startswith("."):
+            if not is_image_name(name):
                 continue
-            below = path.relative_to(root).as_posix()
+            below = Path(folder, name).relative_to(root).as_posix()
             if not below.isprintable():
                 raise FacekdError(f"{root}: the file name {below!r} is no text; rename it.")
             yield below

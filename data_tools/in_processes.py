@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import FacekdError
 
@@ -16,6 +16,7 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 _AHEAD = 3  # jobs a process
+_given: list[Callable[[Any], Any]] = []  # a worker's work
 
 
 def in_processes(
@@ -24,7 +25,7 @@ def in_processes(
     """`map(work, jobs)` in processes of their own; close it before what they work on goes away.
 
     Args:
-        work: A function at the top of a module.
+        work: Picklable; each process is sent it once, with all that it holds.
         jobs: Picklable; taken as they are needed.
         workers: Processes. They end with this one, also when it is killed; Ctrl-C is for this one.
 
@@ -35,11 +36,11 @@ def in_processes(
         FacekdError: A process died; or whatever `work` raises.
     """
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start)
+    pool = ProcessPoolExecutor(workers, context, _start, (work,))
     waiting: deque[Future[R]] = deque()
     try:
         for job in jobs:
-            waiting.append(pool.submit(work, job))
+            waiting.append(pool.submit(_work, job))
             if len(waiting) >= _AHEAD * workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -53,9 +54,15 @@ def in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _start() -> None:
+def _start(work: Callable[[Any], Any]) -> None:
+    """What a process begins with; Ctrl-C is for the one that gives out the work."""
+    _given.append(work)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _work(job: Any) -> Any:
+    return _given[0](job)
 
 
 def _end_with_parent() -> None:

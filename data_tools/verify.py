@@ -1,13 +1,11 @@
 """Reading and decoding everything a data set holds, to find what is bad in it."""
 
 import json
-import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import asdict
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 from ..errors import FacekdError
@@ -15,6 +13,7 @@ from ..files import write_text
 from ..fingerprint import fingerprint
 from .binfile import read_bin
 from .findings import BadRecord, Checks
+from .in_processes import in_processes
 from .kinds import locate
 from .labelled import from_shards, open_labelled
 from .record_checks import RecordChecks
@@ -24,8 +23,7 @@ from .tar_shards import TarImages, find_shards, read_shards
 _FORMAT = 1
 _SAVE_EVERY = 2.0  # seconds
 _FEW = 4096  # pieces that are not worth starting processes for
-_PART, _AHEAD = 256, 4  # pieces in a part, parts a process
-_in_worker: list[Checks] = []
+_PART = 256  # pieces that a process is given at once
 
 
 class BinChecks:
@@ -138,6 +136,10 @@ def verify(
 
     Returns:
         Piece -> finding, in order, the same whether interrupted or not.
+
+    Raises:
+        FacekdError: The state cannot be read or written, or a process died; what was found until
+            then is in the state.
     """
     done, findings = _load(state, checks)
     tick(done)
@@ -165,34 +167,14 @@ def _check_all(
             alone = range(piece, piece + 1)
             yield alone, _check_part(checks, alone)
         return
-    parts = (pieces[at : at + _PART] for at in range(0, len(pieces), _PART))
-    waiting: deque[tuple[range, Future[dict[int, BadRecord]]]] = deque()
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (checks,))
-    try:
-        for part in parts:
-            waiting.append((part, pool.submit(_work, part)))
-            if len(waiting) >= _AHEAD * workers:
-                first, found = waiting.popleft()
-                yield first, found.result()
-        for first, found in waiting:
-            yield first, found.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    parts = [pieces[at : at + _PART] for at in range(0, len(pieces), _PART)]
+    with closing(in_processes(partial(_check_part, checks), parts, workers)) as results:
+        yield from zip(parts, results, strict=True)
 
 
 def _check_part(checks: Checks, part: range) -> dict[int, BadRecord]:
     found = ((i, checks.check(i)) for i in part)
     return {i: finding for i, finding in found if finding is not None}
-
-
-def _start_worker(checks: Checks) -> None:
-    """What a worker process begins with; Ctrl-C is for the one that gives out the work."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _in_worker.append(checks)
-
-
-def _work(part: range) -> dict[int, BadRecord]:
-    return _check_part(_in_worker[0], part)
 
 
 def forget(state: str | Path) -> None:

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from facekd.cli.data import main
 from facekd.data_tools import verify as verify_module
 from facekd.data_tools.binfile import write_bin
 from facekd.data_tools.images import decode_rgb, encode_jpeg
@@ -309,6 +310,34 @@ def test_ctrl_c_of_the_command_loses_nothing(tmp_path, workers):
     assert table.read_bytes() == (tmp_path / "again.csv").read_bytes()
     assert table.read_text().count("\n") == 1001
     assert not state.exists()
+
+
+def test_a_process_that_dies_is_told_and_what_was_found_is_kept(tmp_path):
+    path, table = tmp_path / "a.rec", tmp_path / "bad.csv"
+    make_half_bad(path, 1200)
+    (tmp_path / "dying.py").write_text(
+        "import os, signal, sys\n"
+        "from facekd.cli.data import main\n"
+        "from facekd.data_tools import verify\n"
+        "from facekd.data_tools.record_checks import RecordChecks\n"
+        "check = RecordChecks.check\n"
+        "def dying(self, i):\n"
+        "    return os.kill(os.getpid(), signal.SIGKILL) if i == 1100 else check(self, i)\n"
+        "RecordChecks.check = dying\n"
+        "verify._FEW = 0\n"
+        "if __name__ == '__main__':\n"
+        "    sys.exit(main(sys.argv[1:]))\n"
+    )
+    command = ["verify", str(path), "--workers", "2", "--csv", str(table)]
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "dying.py"), *command], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "error: one of 2 worker processes died (killed, or out of memory?)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert json.loads((tmp_path / ".bad.csv.verify").read_text())["done"] < 1200
+    assert main(command) == 2
+    assert len(table.read_text().splitlines()) == 401
 
 
 def test_saves_are_few(tmp_path, monkeypatch):
