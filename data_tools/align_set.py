@@ -17,7 +17,7 @@ from .folder import SUFFIXES, images_below, natural_key
 from .items import Items
 from .labelled import open_labelled
 from .landmark_table import Face, write_landmarks
-from .staging import publish_folder
+from .staging import check_place, publish_folder
 from .writers import check_destination, kind_of, write_set
 
 LANDMARKS = "landmarks.csv"
@@ -74,7 +74,7 @@ def align_set(
         FacekdError: No photographs, a target that is there, no crop at all, or as `align_each`.
     """
     source, target = settings.source, settings.target
-    _check_target(source, target, force)
+    check_target(source, target, force)
     photographs = list_photographs(source)
     if target.suffix in _PACKED:
         _check_depth(photographs, target)
@@ -136,11 +136,16 @@ def table_path(target: Path, table: str) -> Path:
     return target.with_suffix(f".{table}") if target.suffix in _PACKED else target / table
 
 
-def _check_target(source: Path, target: Path, force: bool) -> None:
-    """Refuse a target that is there, unless it may be replaced and is an alignment's."""
+def check_target(source: Path, target: Path, force: bool) -> None:
+    """Refuse a target that is there, unless it may be replaced and is an alignment's.
+
+    Raises:
+        FacekdError: It is there, lies in the source or the source in it, or cannot be written.
+    """
     one, other = source.resolve(), target.resolve()
     if one.is_relative_to(other) or other.is_relative_to(one):
         raise FacekdError(f"{target} and {source} lie in one another; choose another folder.")
+    check_place(target)
     if target.suffix in _PACKED:
         check_destination(target, kind_of(target), force)
     elif target.exists() and not force:

@@ -13,7 +13,7 @@ from ..files import write_text
 from .items import Item, Items
 from .labelled import LabelledImages
 from .select import Int64s, Joined, join
-from .staging import publish_folder, staging
+from .staging import check_place, publish_folder, staging
 from .writers import SetKind, write_set
 
 _MAP_COLUMNS = ("old_label", "old_name", "name", "label", "images")
@@ -179,8 +179,9 @@ def check_split_folder(folder: Path, force: bool) -> None:
     """Refuse a folder that holds something, or with `force` something that is no split.
 
     Raises:
-        FacekdError: It does.
+        FacekdError: It does, or it cannot be made.
     """
+    check_place(folder)
     if not folder.exists():
         return
     if not folder.is_dir():

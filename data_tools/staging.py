@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import FacekdError
+from ..files import in_the_way
 
 
 @contextmanager
@@ -46,6 +47,18 @@ def staging(path: Path) -> Iterator[Path]:
         if folder.exists() and os.path.samestat(folder.stat(), os.fstat(handle)):
             shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)
+
+
+def check_place(path: Path) -> None:
+    """Make sure, before the work, that a folder or file can be written beside or at `path`.
+
+    Raises:
+        FacekdError: What should be its folder, or one above it, is none or may not be written to.
+    """
+    if (fault := in_the_way(path.parent)) is not None:
+        raise FacekdError(
+            f"cannot write {path}: {fault} is no folder that can be written to; give another place."
+        )
 
 
 def publish_folder(stage: Path, path: Path) -> None:

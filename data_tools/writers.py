@@ -14,7 +14,7 @@ from .items import Item as Item
 from .items import Items as Items
 from .lst import FOLDER_LIST
 from .rec_writer import Layout, RecWriter
-from .staging import publish_files, publish_folder, staging
+from .staging import check_place, publish_files, publish_folder, staging
 from .tar_shards import find_shards
 from .tar_writer import TarWriter
 
@@ -130,11 +130,13 @@ def write_set(
 
 
 def check_destination(path: Path, kind: SetKind | Literal["bin"], force: bool) -> None:
-    """Check that nothing stands in the way of an output.
+    """Check that nothing stands in the way of an output, and that its folder can be written.
 
     Raises:
-        FacekdError: Something does, and `force` is not given or would remove what is no set.
+        FacekdError: Something does, and `force` is not given or would remove what is no set; or
+            the folder cannot be written.
     """
+    check_place(path)
     if kind in ("rec", "bin") and path.suffix != f".{kind}":
         raise FacekdError(f"{path} does not end in .{kind}; give such a name.")
     if path.is_dir() and not path.is_symlink():

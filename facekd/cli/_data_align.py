@@ -38,10 +38,11 @@ def add(commands: Commands) -> None:
     add_detector(parser)
     parser.add_argument("--all", action="store_true", help="all faces (NAME_0.jpg, NAME_1.jpg ...)")
     parser.add_argument(
-        "--on-bad",
-        choices=["list", "error"],
-        default="list",
-        help="unreadable images are listed in missed.csv (default), or end it",
+        "--on-bad-record",
+        choices=("skip", "error"),
+        default="skip",
+        help="an image that cannot be read: skip it and list it in missed.csv, or stop there "
+        "(default: skip)",
     )
     parser.add_argument("--force", action="store_true", help="replace what align made before")
     parser.set_defaults(work=_align)
@@ -54,9 +55,19 @@ def add_detector(parser: argparse.ArgumentParser, required: bool = True) -> None
     how.add_argument(
         "--landmarks", metavar="CSV", help="image,x1,y1,...,x5,y5[,score]: no detector"
     )
-    parser.add_argument("--score", type=_share, metavar="S", help="faces below do not count (0.6)")
-    parser.add_argument("--quality", type=_quality, default=95, help="of the JPEGs (%(default)s)")
-    parser.add_argument("--workers", type=positive, metavar="N", help="processes (one a core)")
+    parser.add_argument(
+        "--score", type=_share, metavar="S", help="faces below do not count (default: 0.6)"
+    )
+    parser.add_argument(
+        "--quality",
+        type=_quality,
+        default=95,
+        metavar="Q",
+        help="of the JPEGs, 1 to 100 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="processes (default: one a core)"
+    )
 
 
 def align(arguments: argparse.Namespace, source: Path, target: Path, **how: Any) -> "Aligned":
@@ -65,8 +76,9 @@ def align(arguments: argparse.Namespace, source: Path, target: Path, **how: Any)
 
     from tqdm import tqdm
 
-    from facekd.data_tools.align_set import align_set
+    from facekd.data_tools.align_set import align_set, check_target
 
+    check_target(source, target, arguments.force)
     settings, described, landmarks = _settings(arguments, source, target, **how)
     with tqdm(desc="align", unit=" images", file=sys.stderr, mininterval=0.5) as bar:
 
@@ -100,7 +112,7 @@ def _align(arguments: argparse.Namespace) -> None:
     from facekd.data_tools.align_set import MISSED, table_path
 
     target = Path(arguments.target)
-    how = {"every_face": arguments.all, "stop_on_bad": arguments.on_bad == "error"}
+    how = {"every_face": arguments.all, "stop_on_bad": arguments.on_bad_record == "error"}
     aligned = align(arguments, Path(arguments.source), target, **how)
     print(counts(aligned))
     if aligned.without or aligned.bad:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekd.errors import FacekdError
-from facekd.files import in_the_way
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -38,11 +37,9 @@ def refuse_existing(paths: Iterable[str | Path | None], force: bool) -> None:
     Raises:
         FacekdError: One of them exists, and `force` is not given; or its folder cannot be written.
     """
+    from facekd.data_tools.staging import check_place
+
     for path in [Path(one) for one in paths if one is not None]:
         if path.exists() and not force:
             raise FacekdError(f"{path} is there already; give another name, or --force.")
-        if (fault := in_the_way(path.parent)) is not None:
-            raise FacekdError(
-                f"cannot write {path}: {fault} is no folder that can be written to; give another "
-                "place."
-            )
+        check_place(path)

@@ -45,7 +45,7 @@ def add(commands: Commands) -> None:
         metavar="MB",
         type=positive,
         default=1024,
-        help="of a shard (default 1024)",
+        help="of a shard (default: 1024)",
     )
     parser.add_argument("--shard-images", metavar="N", type=positive, help="images a tar shard")
     parser.add_argument(
@@ -60,7 +60,7 @@ def add(commands: Commands) -> None:
         type=positive,
         default=1,
         help="processes that read and form images, for what is written in this order by one "
-        "(default 1); the output does not depend on it",
+        "(default: 1); the output does not depend on it",
     )
     parser.add_argument("--force", action="store_true", help="replace a set that stands at DST")
     parser.set_defaults(work=_convert)

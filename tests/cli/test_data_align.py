@@ -44,7 +44,7 @@ def test_counts_are_printed_and_the_missed_are_listed(source, tmp_path, capsys):
 
 
 def test_on_bad_error_ends_it(source, tmp_path, capsys):
-    assert align(source, tmp_path / "out", "--on-bad", "error") == 2
+    assert align(source, tmp_path / "out", "--on-bad-record", "error") == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith(f"error: {source}/p0/2.jpg: ")
 

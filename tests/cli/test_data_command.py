@@ -66,6 +66,12 @@ def test_bad_input_is_one_line(tmp_path, capsys, command):
         "make-bin {}/a.rec {}/pairs.csv {}/file/below.bin",
         "overlap {}/a.rec {}/a.rec --csv {}/file/below.csv",
         "clean {}/a.rec --embeddings {}/gone.npy --out {}/file/below",
+        "subset {}/a.rec {}/file/below.rec --images 2",
+        "split {}/a.rec {}/file/below --val 0.5",
+        "merge {}/a.rec {}/b.rec {}/file/below --to tar",
+        "convert {}/a.rec {}/file/deep/below --workers 2",
+        "convert {}/a.bin {}/file/below",
+        "align {}/photographs {}/file/below --landmarks {}/gone.csv",
     ],
 )
 def test_an_output_that_cannot_be_written_is_told_first(records, tmp_path, capsys, command):
