@@ -158,7 +158,7 @@ def load_model(
     path: str | Path,
     *,
     input_range: tuple[float, float] | None = None,
-    channels: Channels = "rgb",
+    channels: Channels | None = None,
     device: str | torch.device = "cpu",
 ) -> Embedder:
     """Load a face network, whatever kind of file it is.
@@ -172,25 +172,28 @@ def load_model(
 
     Args:
         path: The file.
-        input_range: What pixel values 0 and 255 become, for files that do not say (a FaceModel's
-            own numbers hold); None is (-1, 1), or what the graph or the MXNet training used.
-        channels: Channel order of the network's input, likewise.
+        input_range: What pixel values 0 and 255 become, for files that do not say; None is what
+            the file says, else (-1, 1), or what the graph or the MXNet training used.
+        channels: Channel order of the network's input, likewise; None is what the file says, else
+            "rgb".
         device: Where it runs.
 
     Returns:
         The network in evaluation mode (a FaceModel, unless the file is .onnx).
 
     Raises:
-        FacekdError: The file cannot be read or its network is not known.
+        FacekdError: The file cannot be read, its network is not known, or it is a FaceModel that
+            says something else of its input.
     """
     path = _existing(path)
     if path.suffix.lower() == ".onnx":
         from facekd.teacher.onnx import OnnxEmbedder
 
-        return OnnxEmbedder(path, input_range, channels, device=device)
+        return OnnxEmbedder(path, input_range, channels or "rgb", device=device)
     content = read_torch(path) if path.suffix.lower() in TORCH_SUFFIXES else None
     if isinstance(content, dict) and "format" in content:
         model = _from_content(content, path)
+        _check_input(path, model.preprocess, input_range, channels)
     else:
         weights = read_weights(path, content)
         model = _build(
@@ -200,11 +203,31 @@ def load_model(
             embedding_dim=weights.embedding_dim,
             input_size=weights.input_size,
             input_range=input_range or weights.input_range,
-            channels=channels,
+            channels=channels or "rgb",
             **weights.kwargs,
         )
         model.description["imported_from"] = weights.source
     return model.to(device)
+
+
+def _check_input(
+    path: Path,
+    own: Preprocess,
+    input_range: tuple[float, float] | None,
+    channels: Channels | None,
+) -> None:
+    """Refuse what a caller says of a network's input where its file says otherwise."""
+    low, high = own.input_range
+    if input_range not in (None, (low, high)):
+        raise FacekdError(
+            f"{path} says itself that 0 and 255 become {low:g} and {high:g}; leave --input-range "
+            "(input_range in a recipe or a call) out."
+        )
+    if channels not in (None, own.channels):
+        raise FacekdError(
+            f"{path} says itself that it takes {own.channels}; leave --channels (channels in a "
+            "recipe or a call) out."
+        )
 
 
 def _from_content(content: dict[str, Any], path: Path) -> FaceModel:

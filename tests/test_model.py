@@ -314,7 +314,11 @@ def test_paths_that_are_no_model(tmp_path):
 
 def test_a_file_that_describes_itself_is_not_overruled(tmp_path):
     small(input_range=(0.0, 1.0)).save(tmp_path / "a.pt")
-    model = load_model(tmp_path / "a.pt", input_range=(0.0, 255.0), channels="bgr")
+    with pytest.raises(FacekdError, match="says itself that 0 and 255 become 0 and 1; leave"):
+        load_model(tmp_path / "a.pt", input_range=(0.0, 255.0))
+    with pytest.raises(FacekdError, match="says itself that it takes rgb; leave"):
+        load_model(tmp_path / "a.pt", channels="bgr")
+    model = load_model(tmp_path / "a.pt", input_range=(0.0, 1.0), channels="rgb")
     assert model.preprocess == Preprocess(32, (0.0, 1.0), "rgb")
 
 

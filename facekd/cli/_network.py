@@ -102,17 +102,7 @@ def load_as_asked(path: Path, arguments: argparse.Namespace, device: str = "cpu"
     from facekd.model import load_model
 
     given, channels = arguments.input_range, arguments.channels
-    model = load_model(path, input_range=given, channels=channels or "rgb", device=device)
-    own = model.preprocess
-    if given is not None and tuple(own.input_range) != given:
-        low, high = own.input_range
-        raise FacekdError(
-            f"{path} says itself that 0 and 255 become {low:g} and {high:g}; leave --input-range "
-            "out."
-        )
-    if channels is not None and own.channels != channels:
-        raise FacekdError(f"{path} says itself that it takes {own.channels}; leave --channels out.")
-    return model
+    return load_model(path, input_range=given, channels=channels, device=device)
 
 
 def threads(workers: int | None) -> int:

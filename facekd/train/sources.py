@@ -49,9 +49,8 @@ def open_teacher(settings: Teacher, folder: Path, device: str) -> Embedder:
         FacekdError: As `facekd.load_model`.
     """
     path = locate(settings.model, folder)
-    return load_model(
-        path, input_range=settings.input_range, channels=settings.channels, device=device
-    )
+    asked = None if settings.channels == "rgb" else settings.channels  # "rgb" is the default
+    return load_model(path, input_range=settings.input_range, channels=asked, device=device)
 
 
 def load_fitting_head(path: Path, label_map: LabelMap, width: int, what: str) -> Classifier:

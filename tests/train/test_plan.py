@@ -118,6 +118,22 @@ def test_a_teachers_head_of_other_shape_or_labels(
     assert "rebuilt from class means" in check(recipe(tmp_path, {"s": rebuilt}))
 
 
+def test_a_teacher_that_states_its_own_input_is_not_told_another(tmp_path, teacher):
+    for key, value, told in [
+        (
+            "input_range",
+            [0, 255],
+            "t.pt says itself that 0 and 255 become -1 and 1; leave",
+        ),
+        ("channels", "bgr", "t.pt says itself that it takes rgb; leave .*channels in a recipe"),
+    ]:
+        source = {"model": str(teacher[0]), key: value}
+        with pytest.raises(FacekdError, match=told):
+            check(recipe(tmp_path, {"s": {"teacher": source, "loss": "l2e"}}))
+    same = {"model": str(teacher[0]), "input_range": [-1, 1], "channels": "rgb"}
+    check(recipe(tmp_path, {"s": {"teacher": same, "loss": "l2e"}}))
+
+
 def test_a_named_head_that_is_missing(tmp_path, teacher):
     source = {"model": str(teacher[0]), "head": "gone.head.safetensors"}
     with pytest.raises(FacekdError, match=r"teacher.head: gone.head.safetensors does not exist"):
