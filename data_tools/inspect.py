@@ -89,12 +89,14 @@ def _labelled(path: Path, **settings: Any) -> dict[str, Any]:
 
 
 def label_map(labelled: LabelledImages) -> LabelMap:
-    """The map that training on a whole set makes: folder names, or a `.rec`'s raw labels."""
+    """The map that training on a whole set makes: identity names, or raw labels without them."""
     if isinstance(labelled.images, RecordImages):
         records = labelled.images.records
         return LabelMap(tuple(map(str, np.unique(records.labels).tolist())), records.fingerprint)
-    names = labelled.names or ()
-    return LabelMap(tuple(names[label] for label in np.unique(labelled.labels).tolist()))
+    labels, names = np.unique(labelled.labels).tolist(), labelled.names
+    if names is None:
+        return LabelMap(tuple(map(str, labels)), labelled.fingerprint)
+    return LabelMap(tuple(names[label] for label in labels))
 
 
 def _records(records: FaceRecords) -> dict[str, Any]:

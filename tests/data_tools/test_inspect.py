@@ -1,4 +1,6 @@
+import io
 import json
+import tarfile
 
 import cv2
 import numpy as np
@@ -71,6 +73,21 @@ def test_damaged_records_are_counted(tmp_path):
     path.write_bytes(content)
     found = look(path)
     assert (found["images"], found["bad_records"]) == (2, 1)
+
+
+def test_shards_that_name_nobody_have_the_map_that_training_makes(tmp_path):
+    from facekd.data.sources import NamedSource
+
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for key, label in enumerate([5, 5, 2]):
+            for name, content in ((f"{key}.jpg", jpeg()), (f"{key}.cls", b"%d" % label)):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    facts = look(tmp_path / "a.tar")
+    assert (facts["identities"], facts["names"]) == (2, "no (labels only)")
+    source = NamedSource(tmp_path / "a.tar")
+    assert facts["label_map_hash"] == LabelMap(source.names, source.label_space).hash
 
 
 @pytest.mark.parametrize("kind", ["rec", "folder", "tar"])
