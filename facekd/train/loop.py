@@ -96,16 +96,13 @@ def train(run: Training, around: Around, log: Log) -> None:
             )
             for group in run.optimizer.param_groups:
                 group["lr"] = lr
-            total, values = _forward(run, around, batch)
-            _stop_unless_finite(total, values, run.step, batch)
-            norm = _backward(run, total, stage.optimizer.clip_norm, batch)
+            told = take_step(run, around, batch)
 
             run.step += 1
             run.bad = bad.seen
             run.seconds = seconds_before + time.monotonic() - started
             epoch = run.step / plan.steps_per_epoch
-            told = {"lr": lr, "loss": total.detach(), "grad_norm": norm, **values}
-            log.step(run.step, epoch, len(batch.images), told)
+            log.step(run.step, epoch, len(batch.images), {"lr": lr, **told})
 
             last = run.step == plan.total_steps
             epoch_ends = run.step % plan.steps_per_epoch == 0
@@ -122,6 +119,21 @@ def train(run: Training, around: Around, log: Log) -> None:
                     f"stage {plan.name!r} stopped at step {run.step} of {plan.total_steps}, and "
                     "its state is saved; the same command goes on from there.",
                 )
+
+
+def take_step(run: Training, around: Around, batch: Batch) -> dict[str, Tensor]:
+    """Train on one batch: the loss, its gradients, the optimizer.
+
+    Returns:
+        Scalars: the loss, the gradient's norm before clipping, and each term's value.
+
+    Raises:
+        FacekdError: The loss or the gradient is not finite.
+    """
+    total, values = _forward(run, around, batch)
+    _stop_unless_finite(total, values, run.step, batch)
+    norm = _backward(run, total, around.plan.stage.optimizer.clip_norm, batch)
+    return {"loss": total.detach(), "grad_norm": norm, **values}
 
 
 def _forward(run: Training, around: Around, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
