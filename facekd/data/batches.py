@@ -1,7 +1,8 @@
 """Which images make up each step, and how they look: fixed by the seed and the step's number.
 
-Epoch e is drawn from (seed, e) alone; no other state exists, so a run can start at any step and
-any number of loader processes gives the same batches.
+Epoch e is drawn from (seed, e) alone, and the people of its batch b from (seed, e, b); no other
+state exists, so a run can start at any step and any number of loader processes gives the same
+batches.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from facekd.data.augment import Augment
+from facekd.data.shard_order import ShardOrder
 
 View = tuple[int, int]  # position in the FaceSet, look
 IntArray = NDArray[np.int64]
@@ -33,6 +35,7 @@ class Batches(Sampler[list[View]]):
         labels: int64 (size,), -1 where unknown; read with `per_identity` above 1.
         per_identity: Images of each identity that is drawn; 1: no such share.
         share: The part of the batch made so, in (0, 1].
+        order: Draws an epoch's order, a permutation of the images; None: any is as likely.
     """
 
     def __init__(
@@ -47,10 +50,11 @@ class Batches(Sampler[list[View]]):
         labels: IntArray | None = None,
         per_identity: int = 1,
         share: float = 1.0,
+        order: ShardOrder | None = None,
     ) -> None:
         self.size, self.batch_size, self.seed, self.augment = size, batch_size, seed, augment
         self.start, self.stop = start, stop
-        self.per_identity = per_identity
+        self.per_identity, self.order = per_identity, order
         self._a_batch = int(batch_size * share / per_identity) if per_identity > 1 else 0
         if self._a_batch and labels is not None:
             self._by_label = np.argsort(labels, kind="stable")
@@ -68,26 +72,25 @@ class Batches(Sampler[list[View]]):
         while step < self.stop:
             epoch, within = divmod(step, per_epoch)
             rng = np.random.default_rng((self.seed, epoch))
-            order = rng.permutation(self.size)
+            order = self.order.draw(rng) if self.order else rng.permutation(self.size)
             looks = self.augment.draw(rng, self.size)[order]
             order, looks = (x[: per_epoch * self.batch_size] for x in (order, looks))
             order, looks = (x.reshape(per_epoch, self.batch_size) for x in (order, looks))
-            if self._a_batch:
-                drawn = self._people(rng, per_epoch)
-                order[:, : drawn.shape[1]] = drawn
-                looks[:, : drawn.shape[1]] = self.augment.draw(rng, drawn.size).reshape(drawn.shape)
             for b in range(within, min(per_epoch, within + self.stop - step)):
+                if self._a_batch:
+                    own = np.random.default_rng((self.seed, epoch, b))
+                    drawn = self._people(own)
+                    order[b, : len(drawn)] = drawn
+                    looks[b, : len(drawn)] = self.augment.draw(own, len(drawn))
                 yield list(zip(order[b].tolist(), looks[b].tolist(), strict=True))
             step += min(per_epoch - within, self.stop - step)
 
-    def _people(self, rng: np.random.Generator, batches: int) -> IntArray:
-        """Positions of people drawn for each batch, (batches, people x per_identity)."""
-        drawn = np.empty((batches, self._a_batch, self.per_identity), np.int64)
+    def _people(self, rng: np.random.Generator) -> IntArray:
+        """Positions of the images of people drawn for a batch, one person's beside each other."""
         enough = len(self._several) >= self._a_batch
-        for batch in drawn:
-            people = rng.choice(self._several, self._a_batch, replace=not enough)
-            for row, person in zip(batch, people, strict=True):
-                count = self._counts[person]
-                chosen = rng.choice(count, self.per_identity, replace=count < self.per_identity)
-                row[:] = self._by_label[self._first[person] + chosen]
-        return drawn.reshape(batches, -1)
+        drawn = []
+        for person in rng.choice(self._several, self._a_batch, replace=not enough):
+            count = self._counts[person]
+            chosen = rng.choice(count, self.per_identity, replace=count < self.per_identity)
+            drawn.append(self._by_label[self._first[person] + chosen])
+        return np.concatenate(drawn)
