@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ def run_together(script: str, folder: Path, world: int = 2) -> list[dict[str, Te
 
     Args:
         script: Python that may read `rank` and `world`, and puts tensors into the dict `result`.
-        folder: An empty folder, where the processes meet.
+        folder: An empty folder, where the processes meet; a hang of minutes is a failure.
         world: How many.
 
     Returns:
@@ -48,9 +49,16 @@ def run_together(script: str, folder: Path, world: int = 2) -> list[dict[str, Te
     ]
     try:
         for process in running:
-            errors = process.communicate(timeout=120)[1]
+            errors = process.communicate(timeout=300)[1]
             assert process.returncode == 0, errors
     finally:
         for process in running:
             process.kill()
     return [torch.load(folder / f"{r}.pt", weights_only=True) for r in range(world)]
+
+
+def in_this_process(script: str) -> dict[str, Tensor]:
+    """What `script` finds where it trains alone."""
+    names: dict[str, Any] = {"torch": torch, "rank": 0, "world": 1, "result": {}}
+    exec(script, names)
+    return names["result"]

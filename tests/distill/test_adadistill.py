@@ -7,7 +7,7 @@ import torch
 from authors_numbers import close, fixture
 from slow import LABELS, B, Batch, C, D, scalars_dot, slow_cosine, slow_cross_entropy
 from torch import Tensor
-from two_processes import run_together
+from two_processes import in_this_process, run_together
 
 from facekd.distill import Objective, Projector, Sizes, Step, build_terms, expand
 from facekd.distill.adadistill import AdaDistill
@@ -206,9 +206,7 @@ result["centres"] = term.centres.weight.data
 
 
 def test_two_processes_keep_equal_centres(tmp_path):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    (alone,) = run_together(SCRIPT, tmp_path / "one", world=1)
-    first, second = run_together(SCRIPT, tmp_path / "two")
+    alone = in_this_process(SCRIPT)
+    first, second = run_together(SCRIPT, tmp_path)
     assert torch.equal(first["centres"], second["centres"])
     torch.testing.assert_close(first["centres"], alone["centres"], rtol=1e-12, atol=0)

@@ -5,7 +5,7 @@ import torch
 from authors_numbers import close, fixture
 from slow import LABELS, B, Batch, C, D, compare, slow_kl
 from torch import Tensor
-from two_processes import run_together
+from two_processes import in_this_process, run_together
 
 from facekd.distill import Objective, Step, build_terms, expand
 from facekd.distill.gkd import GKD
@@ -208,10 +208,8 @@ result["n"] = torch.tensor(term.group_size(8.0 * own.cosines(z[rows])))
 
 
 def test_two_processes_agree_on_the_group(tmp_path):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    (alone,) = run_together(SCRIPT, tmp_path / "one", world=1)
-    first, second = run_together(SCRIPT, tmp_path / "two")
+    alone = in_this_process(SCRIPT)
+    first, second = run_together(SCRIPT, tmp_path)
     assert first["n"] == second["n"] == alone["n"]
     together = (first["value"] + second["value"]) / 2
     torch.testing.assert_close(together, alone["value"], rtol=1e-12, atol=0)

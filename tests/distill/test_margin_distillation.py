@@ -7,7 +7,7 @@ import torch
 from authors_numbers import close, fixture
 from slow import LABELS, B, Batch, C, D, compare, slow_cosine, slow_cross_entropy
 from torch import Tensor
-from two_processes import run_together
+from two_processes import in_this_process, run_together
 
 from facekd.distill import Objective, Projector, Step, build_terms, expand
 from facekd.distill.margin_distillation import MarginDistillation
@@ -149,9 +149,7 @@ result["margins"] = MarginDistillation().margins(step)
 
 
 def test_two_processes_set_the_margins_of_the_whole_batch(tmp_path):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    (alone,) = run_together(SCRIPT, tmp_path / "one", world=1)
-    first, second = run_together(SCRIPT, tmp_path / "two")
+    alone = in_this_process(SCRIPT)
+    first, second = run_together(SCRIPT, tmp_path)
     both = torch.cat([first["margins"], second["margins"]])
     torch.testing.assert_close(both, alone["margins"], rtol=1e-12, atol=0)
