@@ -112,6 +112,10 @@ class FaceRecords:
         chosen._choose(self._records, self.labels, rows)
         return chosen
 
+    def parts(self) -> Iterator[tuple[Path, int]]:
+        """The files that hold the records, each with what its own record ids are raised by."""
+        yield self.path, 0
+
     @property
     def fingerprint(self) -> str:
         """16 hex digits that stand for the labels: how many images each has, in any order."""

@@ -18,8 +18,9 @@ from .folder import is_image_name, list_folder
 from .images import Encoded, Image, decode_rgb
 from .label_vectors import Vector
 from .lst import FOLDER_LIST, identity_names, read_list
+from .record_parts import find_records, open_records
 from .safe_paths import inside
-from .texts import Digits
+from .texts import Digits, Texts
 
 OnBad = Literal["error", "skip"]
 
@@ -107,8 +108,8 @@ def open_labelled(path: str | Path, on_bad_record: OnBad = "error") -> LabelledI
     """Open a folder of `name/*.jpg`, a `.rec` file or tar shards; no image is decoded here.
 
     A folder with an `images.lst` (one made from a `.rec`) has the labels of that list; a `.rec`
-    with a `.lst` beside it has the names of that. A folder with a single `.rec` in it stands for
-    that file; a folder of `*.tar`, or a pattern such as `train-{0000..0009}.tar`, for its shards.
+    with a `.lst` beside it has the names of that. A folder with `*.rec` or `*.tar` in it, or a
+    pattern such as `train-{0000..0009}.tar`, stands for these files as one set.
 
     Args:
         path: The set.
@@ -123,13 +124,11 @@ def open_labelled(path: str | Path, on_bad_record: OnBad = "error") -> LabelledI
     shards = find_shards(path)
     if shards:
         return from_shards(path, shards)
+    files = find_records(path)
+    if files:
+        return from_records(path, files, on_bad_record)
     if path.is_dir():
-        records = [one for one in path.glob("*.rec") if one.is_file()]
-        if len(records) != 1:
-            return _from_folder(path)
-        path = records[0]
-    if path.suffix == ".rec" and path.is_file():
-        return _from_records(path, on_bad_record)
+        return _from_folder(path)
     what = "is of no known kind" if path.exists() else "does not exist"
     raise FacekdError(
         f"labelled images: {path} {what}; give a folder of NAME/*.jpg, a .rec file or .tar shards."
@@ -210,39 +209,56 @@ def _bytes_of(numbers: NDArray[np.int64]) -> bytes:
     return numbers.astype("<i8", copy=False).tobytes()
 
 
-def _from_records(path: Path, on_bad_record: OnBad) -> LabelledImages:
-    records = FaceRecords(path, on_bad_record)
-    stat = path.stat()
+def from_records(path: Path, files: Sequence[Path], on_bad_record: OnBad) -> LabelledImages:
+    """The images of these `.rec` files under a path's name.
+
+    Where each has a `.lst` beside it, names are theirs.
+
+    Raises:
+        FacekdError: As `open_records`, or a list belongs to another file.
+    """
+    records = open_records(path, files, on_bad_record)
+    stats = [file.stat() for file in files]
     identities = len(np.unique(records.labels))
-    words = f"{stat.st_size} {stat.st_mtime_ns}"
+    words = (f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
     tables = map(_bytes_of, (records.keys, records.labels))
     found = LabelledImages(
-        name=path.stem,
-        source=f"{path}: {len(records)} images of {identities} identities, by label",
+        name=records.path.stem,
+        source=f"{records.path}: {len(records)} images of {identities} identities, by label",
         images=RecordImages(records),
         labels=records.labels,
         names=None,
         ids=Digits(records.keys),
-        fingerprint=fingerprint(chain([words], tables)),
+        fingerprint=fingerprint(chain(words, tables)),
         keys=records.keys,
     )
-    beside = path.with_suffix(".lst")
-    return _named_by(beside, found) if beside.is_file() else found
+    lists = lists_beside(records)
+    return _named_by(lists, found) if lists else found
 
 
-def _named_by(path: Path, found: LabelledImages) -> LabelledImages:
-    """Records with the names that the list beside them gives."""
+def lists_beside(records: FaceRecords) -> list[tuple[Path, int]]:
+    """The `.lst` of every part with what its record ids are raised by; none if one lacks it."""
+    lists = [(part.with_suffix(".lst"), base) for part, base in records.parts()]
+    return lists if all(path.is_file() for path, _ in lists) else []
+
+
+def _named_by(lists: list[tuple[Path, int]], found: LabelledImages) -> LabelledImages:
+    """Records with the names that the lists beside them give."""
     assert found.keys is not None
-    listed = read_list(path).select(found.keys)
-    other = np.flatnonzero(listed.labels != found.labels)
-    if len(other):
-        i = int(other[0])
-        raise FacekdError(
-            f"{path} gives record {found.keys[i]} the label {listed.labels[i]}, "
-            f"{found.images.where(i)} has {found.labels[i]}: it belongs to another file; move it "
-            "away."
-        )
-    return replace(found, names=identity_names(found.labels, listed.places), ids=listed.places)
+    places = Texts()
+    ends = np.searchsorted(found.keys, [base for _, base in lists[1:]]).tolist()
+    for (path, base), start, end in zip(lists, [0, *ends], [*ends, len(found.keys)], strict=True):
+        listed = read_list(path).select(found.keys[start:end] - base)
+        other = np.flatnonzero(listed.labels != found.labels[start:end])
+        if len(other):
+            i = start + int(other[0])
+            raise FacekdError(
+                f"{path} gives record {found.keys[i] - base} the label "
+                f"{listed.labels[other[0]]}, {found.images.where(i)} has {found.labels[i]}: it "
+                "belongs to another file; move it away."
+            )
+        places = Texts(chain(places, listed.places)) if places else listed.places
+    return replace(found, names=identity_names(found.labels, places), ids=places)
 
 
 def from_shards(path: Path, shards: Sequence[Path]) -> LabelledImages:

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FacekdError
-from ..input_file import check_input
 from .folder import SUFFIXES, UNKNOWN_SUFFIX
 from .images import Image, decode_rgb
 from .label_vectors import LabelVectors, Vector
 from .lst import whole_label
-from .mapped_file import map_file
+from .mapped_file import MappedFiles, map_file
+from .numbered_files import find_files
 from .safe_paths import check_relative
 from .tar_members import Member, read_members
 from .texts import Texts
@@ -63,8 +63,6 @@ class TarImages:
     def encoded(self, index: int, /) -> memoryview:
         """The image's bytes, a view into the mapped file."""
         shard, at, size = self.members[index].tolist()
-        if shard not in self._mapped:
-            self._mapped[shard] = map_file(self.shards[shard])
         data = self._mapped[shard]
         if at + size > len(data):
             raise FacekdError(f"{self.where(index)}: the file has become shorter; copy it again.")
@@ -82,8 +80,8 @@ class TarImages:
         return f"{self.shards[shard].name} at byte {at}"
 
     @cached_property
-    def _mapped(self) -> dict[int, memoryview]:
-        return {}
+    def _mapped(self) -> MappedFiles:
+        return MappedFiles(self.shards)
 
 
 class TarSet(NamedTuple):
@@ -122,28 +120,7 @@ def find_shards(path: Path) -> list[Path]:
     Raises:
         FacekdError: A pattern's shard is not there, or none is; or one is a folder, a pipe or such.
     """
-    if path.is_dir():
-        return sorted(one for one in path.glob("*.tar") if one.is_file())
-    if path.suffix != ".tar" or path.is_file():
-        return [path] if path.suffix == ".tar" else []
-    braces = re.fullmatch(r"(.*)\{(\d{1,9})\.\.(\d{1,9})\}(.*)", path.name)
-    if braces:
-        head, first, last, tail = braces.groups()
-        width = len(first)
-        if int(last) - int(first) >= 1_000_000:
-            raise FacekdError(f"{path} means more than a million shards.")
-        numbers = range(int(first), int(last) + 1)
-        found = [path.with_name(f"{head}{i:0{width}d}{tail}") for i in numbers]
-    else:
-        found = sorted(path.parent.glob(path.name))
-    for shard in found or [path]:
-        try:
-            check_input(shard)
-        except FileNotFoundError as error:
-            raise FacekdError(f"{shard} does not exist.") from error
-        except OSError as error:
-            raise FacekdError(f"cannot read {shard}: {error.strerror or error}.") from error
-    return found
+    return find_files(path, ".tar")
 
 
 def read_shards(shards: Sequence[Path]) -> TarSet:
@@ -218,6 +195,11 @@ def _samples(shard: Path) -> Iterator[_Sample]:
             raise FacekdError(f"{member.where(shard)}: {error}") from None
     if current is not None:
         yield current
+
+
+def is_image_member(name: str) -> bool:
+    """Whether a member of a shard is its sample's image, by its name."""
+    return _parts(name)[1] in _IMAGES
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -32,11 +32,12 @@ class Synthetic(_Strict):
 
 
 class Data(_Strict):
-    """Training images: `synthetic`, a `.rec` file, a folder of `name/*.jpg`, or tar shards."""
+    """Training images: `synthetic`, `.rec` files, a folder of `name/*.jpg`, or tar shards."""
 
-    source: str = Field(
+    source: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         default="synthetic",
-        description="synthetic, a .rec file, an image folder, tar shards; none: only `unlabelled`",
+        description="synthetic, a .rec file, an image folder, tar shards; several .rec files with "
+        "joint labels: a list, their folder, or part-{00..15}.rec; none: only `unlabelled`",
     )
     synthetic: Synthetic = Synthetic()
     min_images: Positive = Field(default=1, description="leave out people with fewer images")
@@ -70,10 +71,15 @@ class Data(_Strict):
         description="loader processes; default: all cores but one, 0 on two cores or fewer",
     )
 
+    @property
+    def named(self) -> str:
+        """The source in words."""
+        return self.source if isinstance(self.source, str) else ", ".join(self.source)
+
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
-        return {"source": value} if isinstance(value, str) else value
+        return {"source": value} if isinstance(value, str | list) else value
 
     @model_validator(mode="after")
     def _some_images(self) -> "Data":

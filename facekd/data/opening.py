@@ -1,7 +1,5 @@
 """The source that a recipe's data section names."""
 
-from pathlib import Path
-
 from facekd.data.sources import Source, SyntheticSource, open_files
 from facekd.data.unlabelled import Mixed, open_unlabelled
 from facekd.recipe import Data
@@ -18,9 +16,9 @@ def open_source(data: Data, input_size: int) -> Source:
         s = data.synthetic
         labelled = SyntheticSource(s.identities, s.images_per_identity, input_size, s.seed)
     elif data.source != "none":
-        labelled = open_files(Path(data.source).expanduser(), data.on_bad_record, "data.source")
+        labelled = open_files(data.source, data.on_bad_record, "data.source")
     if not data.unlabelled:
         assert labelled is not None  # the recipe's schema asks for one of the two
         return labelled
-    unlabelled = open_unlabelled(Path(data.unlabelled), data.on_bad_record)
+    unlabelled = open_unlabelled(data.unlabelled, data.on_bad_record)
     return unlabelled if labelled is None else Mixed(labelled, unlabelled)

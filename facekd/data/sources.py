@@ -1,5 +1,6 @@
 """Where training images come from: a `.rec`, a folder, tar shards, or drawn synthetic faces."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -7,14 +8,23 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from facekd.data_tools.facerec import FaceRecords
 from facekd.data_tools.file_images import FileImages
-from facekd.data_tools.labelled import LabelledImages, OnBad, RecordImages, open_labelled
+from facekd.data_tools.labelled import (
+    LabelledImages,
+    OnBad,
+    RecordImages,
+    from_records,
+    lists_beside,
+    open_labelled,
+)
 from facekd.data_tools.lst import read_list
+from facekd.data_tools.record_parts import find_records, open_records
 from facekd.data_tools.synthetic import SyntheticFaces
 from facekd.data_tools.tar_shards import find_shards
 from facekd.errors import FacekdError
 from facekd.fingerprint import fingerprint
+
+_HEAD = 1 << 16  # bytes of a part
 
 
 class Source(Protocol):
@@ -58,37 +68,54 @@ class Source(Protocol):
 
 
 class RecSource:
-    """A `.rec` file; identities are named by their label."""
+    """A `.rec` file, or several as one; identities are named by their label.
 
-    def __init__(self, path: Path, on_bad_record: OnBad) -> None:
-        self.records = FaceRecords(path, on_bad_record)
+    Args:
+        path: What they are called by together.
+        files: One or more.
+        on_bad_record: With "skip" damaged records are left out.
+    """
+
+    def __init__(self, path: Path, files: Sequence[Path], on_bad_record: OnBad) -> None:
+        self.records = open_records(path, files, on_bad_record)
         self.images = RecordImages(self.records)
         self.skipped = tuple(self.records.skipped)
         values, self.labels = np.unique(self.records.labels, return_inverse=True)
         self.names = tuple(str(v) for v in values)
         self.index = self.records.keys
         self.label_space = self.records.fingerprint
+        self.fingerprint = self._fingerprint(files)
+        self._files, self._on_bad_record = tuple(files), on_bad_record
+
+    def _fingerprint(self, files: Sequence[Path]) -> str:
         places = self.records.offsets.tobytes()
-        self.fingerprint = fingerprint([self.label_space, str(path.stat().st_size), places])
-        self._on_bad_record: OnBad = on_bad_record
+        sizes = [str(file.stat().st_size) for file in files]
+        heads = []
+        if len(files) > 1:  # parts of equal size may change places
+            for file in files:
+                with file.open("rb") as opened:
+                    heads.append(opened.read(_HEAD))
+        return fingerprint([self.label_space, *sizes, places, *heads])
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """See `Source.image`."""
         return self.images[i]
 
     def called(self) -> tuple[Sequence[str], Sequence[str]]:
-        """See `Source.called`; a list beside the file may know names."""
-        found = open_labelled(self.records.path, self._on_bad_record)
+        """See `Source.called`; lists beside the files may know names."""
+        found = from_records(self.records.path, self._files, self._on_bad_record)
         return found.ids, _identity_names(found)
 
     def called_skipped(self) -> Sequence[str]:
         """See `Source.called_skipped`."""
         keys = self.records.skipped_keys
-        beside = self.records.path.with_suffix(".lst")
-        if not keys or not beside.is_file():
+        lists = lists_beside(self.records) if keys else []
+        if not lists:
             return [str(key) for key in keys]
-        listed = read_list(beside)
-        places = dict(zip(listed.keys.tolist(), listed.places, strict=True))
+        places: dict[int, str] = {}
+        for path, base in lists:
+            listed = read_list(path)
+            places |= zip((base + listed.keys).tolist(), listed.places, strict=True)
         return [places[key] for key in keys if key in places]
 
 
@@ -152,23 +179,42 @@ class SyntheticSource(Complete):
         return [str(i) for i in range(len(self.faces))], self.names
 
 
-def open_files(path: Path, on_bad_record: OnBad, key: str) -> Source:
-    """The images of a path: a `.rec`, a folder of one `.rec`, an image folder, or tar shards.
+def open_files(paths: str | Sequence[str], on_bad_record: OnBad, key: str) -> Source:
+    """The images of a path: `.rec` files, an image folder, or tar shards; or of several `.rec`.
 
     Args:
-        path: Where they are.
+        paths: Where they are: a file, a folder or a pattern, or several `.rec` files or such.
         on_bad_record: With "skip" damaged records of a `.rec` are left out.
         key: The recipe's key, for the message.
 
     Raises:
         FacekdError: There is no such file or folder, or it is of no known kind.
     """
-    records = sorted(path.glob("*.rec")) if path.is_dir() else [path]
-    if len(records) == 1 and records[0].suffix == ".rec" and records[0].is_file():
-        return RecSource(records[0], on_bad_record)
+    if not isinstance(paths, str):
+        return _open_several([Path(path).expanduser() for path in paths], on_bad_record, key)
+    path = Path(paths).expanduser()
+    records = find_records(path)
+    if records:
+        return RecSource(path, records, on_bad_record)
     if path.is_dir() or find_shards(path):
         return NamedSource(path)
     what = "does not exist" if not path.exists() else "is of no known kind"
     raise FacekdError(
         f"{key}: {path} {what}; name a .rec file, a folder of name/*.jpg, or tar shards."
+    )
+
+
+def _open_several(paths: Sequence[Path], on_bad_record: OnBad, key: str) -> Source:
+    files = []
+    for path in paths:
+        found = find_records(path)
+        if not found:
+            what = "is no .rec file" if path.exists() else "does not exist"
+            raise FacekdError(
+                f"{key}: {path} {what}; a list names .rec files with joint labels; other sets "
+                "are put together with facekd-data merge."
+            )
+        files += found
+    return RecSource(
+        Path(os.path.commonpath([file.absolute().parent for file in files])), files, on_bad_record
     )

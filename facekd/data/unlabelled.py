@@ -101,13 +101,14 @@ class Mixed:
         return [name for part in self.parts for name in part.called_skipped()]
 
 
-def open_unlabelled(path: Path, on_bad_record: OnBad) -> Source:
-    """The images of a folder, a `.rec` or tar shards, whatever labels they have left aside.
+def open_unlabelled(where: str, on_bad_record: OnBad) -> Source:
+    """The images of a folder, `.rec` files or tar shards, whatever labels they have left aside.
 
     Raises:
         FacekdError: There is no such file or folder, or it has no images.
     """
+    path = Path(where)
     packed = (path.is_dir() and any(path.glob("*.rec"))) or find_shards(path)
     if path.is_dir() and not packed:
         return LooseImages(path)
-    return Nobody(open_files(path, on_bad_record, "data.unlabelled"))
+    return Nobody(open_files(where, on_bad_record, "data.unlabelled"))

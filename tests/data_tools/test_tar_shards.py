@@ -221,7 +221,7 @@ def test_missing_shards(tmp_path):
         open_labelled(tmp_path / "s{0..1}.tar")
     with pytest.raises(FacekdError, match=r"t\*\.tar does not exist"):
         open_labelled(tmp_path / "t*.tar")
-    with pytest.raises(FacekdError, match="more than a million shards"):
+    with pytest.raises(FacekdError, match="more than a million"):
         open_labelled(tmp_path / "s{0..99999999}.tar")
     (tmp_path / "s1.tar").mkdir()
     with pytest.raises(FacekdError, match=r"cannot read .*s1\.tar: Is a directory"):
