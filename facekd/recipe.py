@@ -39,6 +39,14 @@ class Data(_Strict):
         description="synthetic, a .rec file, an image folder, tar shards; several .rec files with "
         "joint labels: a list, their folder, or part-{00..15}.rec; none: only `unlabelled`",
     )
+    reading: Literal["index", "stream"] = Field(
+        default="index",
+        description="of tar shards; stream: each is read from front to back (webdataset), for "
+        "disks that seek slowly",
+    )
+    buffer: Positive = Field(
+        default=10_000, description="with stream: how many neighbouring images are shuffled"
+    )
     synthetic: Synthetic = Synthetic()
     min_images: Positive = Field(default=1, description="leave out people with fewer images")
     max_identities: Positive | None = Field(
@@ -68,7 +76,8 @@ class Data(_Strict):
     )
     workers: Annotated[int, Field(ge=0)] | None = Field(
         default=None,
-        description="loader processes; default: all cores but one, 0 on two cores or fewer",
+        description="loader processes of each training process; default: its share of the cores "
+        "but one, 0 where that share is two or fewer",
     )
 
     @property
@@ -274,16 +283,44 @@ class Stage(_Strict):
     teacher: Teacher | None = None
     head: Head | None = None
     loss: str | dict[str, Any] | list[str | dict[str, Any]] = "arcface"
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    batch_size: Annotated[int, Field(ge=2)] = Field(
+        default=128, description="images of one step, over all processes that train together"
+    )
+    accumulate: Positive = Field(
+        default=1, description="forward and backward passes into which a step is cut, for memory"
+    )
     balance: Balance = Balance()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
+    freeze_bn: bool = Field(
+        default=False,
+        description="batch norm uses and keeps its running statistics, as in evaluation; without "
+        "it each process and each accumulated pass normalises by its own images alone",
+    )
+    sync_bn: bool = Field(
+        default=False, description="batch norm over the images of all processes; CUDA only"
+    )
+    ema: BelowOne = Field(
+        default=0.0, description="decay of the averaged weights that are validated and saved; 0: no"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        default="off", description="torch.compile of the network; auto: where it measures faster"
+    )
+    deterministic: bool = Field(
+        default=False, description="only deterministic kernels; slower on CUDA, where it matters"
+    )
+    stop_after_nonfinite: Positive = Field(
+        default=10, description="stop after so many steps in a row whose gradient is not finite"
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     validation: Validation = Validation()
     checkpoint_minutes: NonNegative = Field(
         default=10.0, description="between two saves within an epoch"
+    )
+    keep_checkpoints: Annotated[int, Field(ge=1)] = Field(
+        default=2, description="the last so many; the best at validation is kept besides"
     )
     seed: NaturalNumber | None = Field(default=None, description="default: the recipe's own seed")
 
@@ -296,6 +333,12 @@ class Stage(_Strict):
                 "a loss is a preset's name, a mapping with `preset:` or `term:`, or a list of these"
             )
         return _words_to_bools(value)
+
+    @model_validator(mode="after")
+    def _one_batch_norm(self) -> "Stage":
+        if self.freeze_bn and self.sync_bn:
+            raise ValueError("freeze_bn uses no batch's statistics, so sync_bn has none to share")
+        return self
 
     def sources(self) -> dict[str, str]:
         """What the stage builds on: stages or files, by the key that names them."""
@@ -325,6 +368,17 @@ class Recipe(_Strict):
     @classmethod
     def _home(cls, value: str) -> str:
         return str(Path(value).expanduser()) if value else value
+
+    @model_validator(mode="after")
+    def _streams_in_order(self) -> "Recipe":
+        for name, stage in self.stages.items():
+            data = stage.data or self.data
+            if data.reading == "stream" and stage.balance.images_per_identity > 1:
+                raise ValueError(
+                    f"stages.{name}.balance draws people from all over the shards, and "
+                    "data.reading: stream reads them from front to back; use reading: index"
+                )
+        return self
 
     def where(self, path: tuple[str | int, ...], message: str) -> str:
         """Where the setting stands that a message is about: `mine.yaml line 7: `, or nothing.

@@ -1,4 +1,4 @@
-"""The processes that `torchrun` started, for evaluation: sums and gathers of numpy arrays."""
+"""The processes that `torchrun` started: sums and gathers of numpy arrays."""
 
 import os
 from datetime import timedelta
@@ -50,10 +50,13 @@ class Processes:
         dist.destroy_process_group()
 
 
-def start() -> Together:
+def start(backend: str = "gloo") -> Together:
     """Join the other processes if `torchrun` started several; alone otherwise.
 
     Close what this gives when done: `with contextlib.closing(start()) as together:`.
+
+    Args:
+        backend: Of `torch.distributed`; it must carry tensors on the CPU.
 
     Raises:
         FacekdError: The environment speaks of several processes but does not say how to meet them.
@@ -62,7 +65,7 @@ def start() -> Together:
     if world == "1":
         return Alone()
     try:
-        dist.init_process_group("gloo", timeout=_PATIENCE)
+        dist.init_process_group(backend, timeout=_PATIENCE)
     except (ValueError, RuntimeError) as error:
         raise FacekdError(
             f"WORLD_SIZE={world} speaks of several processes, which cannot meet ({error}); start "
