@@ -20,9 +20,10 @@ class DIST(SoftTerm):
     T^2 ( beta (1 - 1/B sum_i rho(p_s,i; p_t,i)) + gamma (1 - 1/C sum_j rho(p_s,j; p_t,j)) ), where
     p_i is an image's row of the (B, C) probabilities, p_j a class's column and rho Pearson's
     correlation (arXiv 2205.10536; hunto/image_classification_sota, `DIST`, where tau is T). The
-    columns are those of a process's own batch. A class that no image of the batch comes near has
-    next to no probability: its correlation counts as 0. The authors use T = 1 on ImageNet and
-    T = 4 on CIFAR-100; 4 is the default, as scaled cosines are large.
+    columns are those of a process's own batch; with partial_fc, where each step sees some classes,
+    C is their number, and the columns are those of all processes' batches. A class that no image of
+    the batch comes near has next to no probability: its correlation counts as 0. The authors use
+    T = 1 on ImageNet and T = 4 on CIFAR-100; 4 is the default, as scaled cosines are large.
 
     Args:
         head: Whose classifier reads the student's embeddings.
@@ -55,17 +56,22 @@ class DIST(SoftTerm):
         """Both relations over the batch: a scalar."""
         log_student, log_teacher = self.log_probabilities(step)
         student, teacher = log_student.exp(), log_teacher.exp()
-        between_classes = 1 - _correlations(student, teacher, dim=1).mean()
-        between_images = 1 - _correlations(student, teacher, dim=0).mean()
+        classes = step.classes(self.head)
+        count = classes.count(student)
+        a, b = (p - classes.total(p.sum(dim=1, keepdim=True)) / count for p in (student, teacher))
+        products = classes.total((a * b).sum(dim=1))
+        of_images = _correlations(products, classes.lengths(a), classes.lengths(b))
+        a, b = (p - p.mean(dim=0, keepdim=True) for p in (student, teacher))
+        lengths = (torch.linalg.vector_norm(p, dim=0) for p in (a, b))
+        of_classes = _correlations((a * b).sum(dim=0), *lengths)
+        between_classes = 1 - of_images.mean()
+        between_images = 1 - classes.total(of_classes.sum()) / count
         total = self.beta * between_classes + self.gamma * between_images
         return total * self.temperature**2
 
 
-def _correlations(a: Tensor, b: Tensor, dim: int) -> Tensor:
-    a, b = a - a.mean(dim, keepdim=True), b - b.mean(dim, keepdim=True)
-    lengths = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim)
-    correlations: Tensor = (a * b).sum(dim) / (lengths + _EPSILON)
-    return correlations
+def _correlations(products: Tensor, length: Tensor, other: Tensor) -> Tensor:
+    return products / (length * other + _EPSILON)
 
 
 @preset("dist", paper="arXiv 2205.10536")

@@ -38,8 +38,8 @@ class KD(SoftTerm):
     def forward(self, step: Step) -> Tensor:
         """Mean over the batch: a scalar."""
         student, teacher = self.log_probabilities(step)
-        divergence = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
-        return divergence * self.temperature**2
+        divergence = F.kl_div(student, teacher, reduction="sum", log_target=True) / len(student)
+        return step.classes(self.head).total(divergence) * self.temperature**2
 
 
 @preset("kd", paper="arXiv 1503.02531")

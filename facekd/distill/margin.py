@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -25,7 +24,8 @@ class Margin(Term):
     equation 2 (arXiv 2201.06945), and by itself ProxylessKD (arXiv 2011.00265). What a margin adds
     to each image's loss (MagFace's reward for length) is averaged as the cross-entropy is.
     `margin: softmax` takes linear logits z W^T + b, no scale. Rows with label -1 are left out of
-    the mean; a batch of nothing else gives 0.
+    the mean; a batch of nothing else gives 0. With partial_fc the mean is over the labelled rows of
+    all processes, and the sum over j over the classes of the step.
 
     Args:
         head: Whose classifier reads the student's embeddings.
@@ -44,9 +44,11 @@ class Margin(Term):
 
     paper = "ArcFace arXiv 1801.07698, CosFace arXiv 1801.09414; others: see the margins"
     ranks = (
-        "each process computes it on its own batch; what adaface and curricularface remember is "
-        "taken over all processes' rows, and equal in each of them"
+        "each process computes it on its own batch, or with partial_fc on its own classes; what "
+        "adaface and curricularface remember is taken over all processes' rows, and equal in each"
     )
+
+    by_blocks = True
 
     def __init__(
         self,
@@ -86,18 +88,20 @@ class Margin(Term):
 
     def forward(self, step: Step) -> Tensor:
         """Mean cross-entropy over the labelled rows: a scalar."""
-        penalty = None
+        classes, penalty = step.classes(self.head), None
         if self.margin is None:
             logits = step.logits("student", self.head)
         else:
             cosines = step.cosines("student", self.head)
             if self.filter_above is not None:
-                cosines = filter_others(cosines, step.labels, self.filter_above)
-            embeddings = step.embeddings if self.head == "student" else step.projected
-            logits = self.scale * self.margin(cosines, step.labels, embeddings)
+                cosines = filter_others(cosines, classes.column, self.filter_above)
+            embeddings = step.read("student", self.head)
+            logits = self.scale * self.margin.on_block(
+                cosines, classes.column, embeddings, classes.total
+            )
             penalty = self.margin.penalty(embeddings)
-        total = F.cross_entropy(logits, step.labels, ignore_index=-1, reduction="sum")
-        labelled = step.labels >= 0
+        total = classes.cross_entropy(logits)
+        labelled = classes.labelled
         if penalty is not None:
             total = total + (penalty * labelled).sum()
         return total / labelled.sum().clamp_min(1)

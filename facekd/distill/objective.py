@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from facekd.distill.term import BuiltTerm, Need, Step
+from facekd.distill.term import BuiltTerm, Head, Need, Step, refuse_whole_heads
 from facekd.errors import FacekdError
 from facekd.heads.classifier import Classifier
+from facekd.heads.partial_fc import ShardedClassifier
 
 _REMEDIES = {
     "student_head": "give the student a head (training data with labels)",
@@ -41,7 +42,8 @@ class Objective(nn.Module):
     Args:
         terms: (name, weight, term), as `build_terms` gives them.
         student_head: The student's classifier, learning or frozen; None when no term reads it.
-        teacher_head: The teacher's classifier; None when no term reads it.
+        teacher_head: The teacher's classifier; None when no term reads it. Where classes are spread
+            over the processes they are so in both heads.
         projector: Student width -> teacher width; None where the widths agree.
 
     Raises:
@@ -51,8 +53,8 @@ class Objective(nn.Module):
     def __init__(
         self,
         terms: list[BuiltTerm],
-        student_head: Classifier | None = None,
-        teacher_head: Classifier | None = None,
+        student_head: Head | None = None,
+        teacher_head: Head | None = None,
         projector: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -124,6 +126,13 @@ class Objective(nn.Module):
                         f"term {name!r} needs the {need.replace('_', ' ')}, "
                         f"and this stage has none; {remedy}."
                     )
+        if isinstance(student, ShardedClassifier) or isinstance(teacher, ShardedClassifier):
+            if isinstance(student, Classifier) or isinstance(teacher, Classifier):
+                raise FacekdError(
+                    "one head's classes are spread over the processes, and the "
+                    "other's are not; spread both."
+                )
+            refuse_whole_heads(terms)
         if student is None or teacher is None:
             return
         if student.num_classes != teacher.num_classes:

@@ -1,6 +1,5 @@
 """What the terms share that compare both networks' softened class probabilities."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from facekd.distill.settings import Positive
@@ -13,7 +12,7 @@ class SoftTerm(Term):
 
     The teacher's embeddings are read by the teacher's head; the student's by its own, or by the
     teacher's (through the projector where the widths differ). Logits are margin-free scaled
-    cosines, or linear ones z W^T + b.
+    cosines, or linear ones z W^T + b. With partial_fc both softmaxes are over the step's classes.
 
     Args:
         head: Whose classifier reads the student's embeddings.
@@ -24,6 +23,8 @@ class SoftTerm(Term):
     Raises:
         FacekdError: A scale is given with linear logits.
     """
+
+    by_blocks = True
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class SoftTerm(Term):
         self.needs = frozenset(needs)
 
     def log_probabilities(self, step: Step) -> tuple[Tensor, Tensor]:
-        """The student's and the teacher's log-probabilities, each (B, C).
+        """The student's and the teacher's log-probabilities, each (B, C), or (N, S) by blocks.
 
         Raises:
             FacekdError: The heads have different numbers of classes, or do not fit the embeddings.
@@ -66,7 +67,7 @@ class SoftTerm(Term):
                 logits = step.logits(embeddings, head)
             else:
                 logits = self.scale * step.cosines(embeddings, head)
-            return F.log_softmax(logits / self.temperature, dim=1)
+            return step.classes(head).log_softmax(logits / self.temperature)
 
         key = ("softened", embeddings, head, self.linear, self.scale, self.temperature)
         return step.once(key, make)

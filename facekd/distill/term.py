@@ -8,11 +8,14 @@ from torch import Tensor, nn
 
 from facekd.distill.settings import NotNegative, check_settings, check_value
 from facekd.errors import FacekdError
+from facekd.heads.class_block import ClassBlock, Classes
 from facekd.heads.classifier import Classifier
+from facekd.heads.partial_fc import ShardedClassifier
 from facekd.registry import Registry, first_line
 
 Side = Literal["student", "teacher"]
 Form = Literal["cosine", "linear"]
+Head = Classifier | ShardedClassifier
 Need = Literal[
     "labels",
     "several images of an identity",
@@ -68,13 +71,14 @@ class Step:
     labels: Tensor
     position: Tensor
     teacher_embeddings: Tensor | None = None
-    student_head: Classifier | None = None
-    teacher_head: Classifier | None = None
+    student_head: Head | None = None
+    teacher_head: Head | None = None
     projector: nn.Module | None = None
     student_maps: Mapping[int, Tensor] = field(default_factory=dict)
     teacher_maps: Mapping[int, Tensor] = field(default_factory=dict)
     epoch: float = 0.0
     _made: dict[Hashable, Tensor] = field(default_factory=dict, repr=False)
+    _block: ClassBlock | None = field(default=None, repr=False)
 
     def once(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         """The tensor under `key`, made on first use and shared by all terms of this step."""
@@ -102,44 +106,95 @@ class Step:
         return self.teacher_embeddings
 
     def head(self, side: Side) -> Classifier:
-        """The student's or the teacher's classifier.
+        """The student's or the teacher's classifier, all classes in one.
 
         Raises:
-            FacekdError: This step has none.
+            FacekdError: This step has none, or its classes are spread over the processes.
         """
+        head = self._head(side)
+        if isinstance(head, ShardedClassifier):
+            raise FacekdError(
+                f"the loss reads the whole {side} head, and partial_fc spreads its classes over "
+                "the processes; leave partial_fc out."
+            )
+        return head
+
+    def classes(self, head: Side) -> Classes:
+        """Which classes and rows `cosines` and `logits` under a head have.
+
+        With partial_fc they are one block of columns for the rows of all processes; both heads see
+        the same classes, drawn once a step. Otherwise all classes for this process's rows.
+
+        Raises:
+            FacekdError: The head is missing.
+        """
+        found = self._head(head)
+        return self._chosen(found) if isinstance(found, ShardedClassifier) else Classes(self.labels)
+
+    def read(self, embeddings: Side, head: Side) -> Tensor:
+        """The embeddings that meet a head, the student's with the teacher's by the projector.
+
+        Returns:
+            (B, d); with partial_fc those of all processes, (N, d).
+        """
+        if embeddings == "teacher":
+            own, key = self.teacher, "teacher"
+        else:
+            own, key = (
+                (self.embeddings, "student") if head == "student" else (self.projected, "projected")
+            )
+        if not isinstance(self._head(head), ShardedClassifier):
+            return own
+        return self.once(("rows of all", key), lambda: self.classes(head).rows(own))
+
+    def cosines(self, embeddings: Side, head: Side) -> Tensor:
+        """Cosines of one side's embeddings under one side's head, no margin, no scale.
+
+        Student embeddings meet the teacher's head through the projector.
+
+        Returns:
+            (B, C); with partial_fc (N, S), rows and columns of `classes`.
+
+        Raises:
+            FacekdError: The head is missing, or the widths differ.
+        """
+
+        def make() -> Tensor:
+            found, rows = self._head(head), self.read(embeddings, head)
+            if isinstance(found, ShardedClassifier):
+                return found.cosines(rows, self._chosen(found))
+            return found.cosines(rows)
+
+        return self.once(("cosines", embeddings, head), make)
+
+    def logits(self, embeddings: Side, head: Side) -> Tensor:
+        """Linear logits (with bias) of one side's embeddings under one side's head.
+
+        Returns:
+            (B, C); with partial_fc (N, S), rows and columns of `classes`.
+
+        Raises:
+            FacekdError: The head is missing, or the widths differ.
+        """
+
+        def make() -> Tensor:
+            found, rows = self._head(head), self.read(embeddings, head)
+            if isinstance(found, ShardedClassifier):
+                return found.logits(rows, self._chosen(found))
+            return found.logits(rows)
+
+        return self.once(("logits", embeddings, head), make)
+
+    def _head(self, side: Side) -> Head:
         head = self.student_head if side == "student" else self.teacher_head
         if head is None:
             raise FacekdError(f"the loss needs a {side} head, and this step has none.")
         return head
 
-    def cosines(self, embeddings: Side, head: Side) -> Tensor:
-        """Cosines of one side's embeddings under one side's head, (B, C), no margin, no scale.
-
-        Student embeddings meet the teacher's head through the projector.
-
-        Raises:
-            FacekdError: The head is missing, or the widths differ.
-        """
-        return self.once(
-            ("cosines", embeddings, head),
-            lambda: self.head(head).cosines(self._read(embeddings, head)),
-        )
-
-    def logits(self, embeddings: Side, head: Side) -> Tensor:
-        """Linear logits (with bias) of one side's embeddings under one side's head, (B, C).
-
-        Raises:
-            FacekdError: The head is missing, or the widths differ.
-        """
-        return self.once(
-            ("logits", embeddings, head),
-            lambda: self.head(head).logits(self._read(embeddings, head)),
-        )
-
-    def _read(self, embeddings: Side, head: Side) -> Tensor:
-        if embeddings == "teacher":
-            return self.teacher
-        return self.embeddings if head == "student" else self.projected
+    def _chosen(self, head: ShardedClassifier) -> ClassBlock:
+        if self._block is None:
+            self._block = head.choose(self.labels)
+        return self._block
 
 
 class Term(nn.Module):
@@ -155,6 +210,8 @@ class Term(nn.Module):
         needs: What the trainer must provide; set by `__init__` where it depends on settings.
         maps: The stages (1 to 4) whose feature maps it reads, with the need "feature_maps".
         linear: Whether it reads linear logits, for which a student's head wants a bias.
+        by_blocks: Whether it can read heads whose classes are spread over the processes
+            (`Step.classes`); only a term that needs a head is asked.
     """
 
     paper: ClassVar[str] = ""
@@ -162,6 +219,7 @@ class Term(nn.Module):
     needs: frozenset[Need] = frozenset()
     maps: frozenset[int] = frozenset()
     linear: bool = False
+    by_blocks: ClassVar[bool] = False
 
     def build(self, sizes: Sizes) -> None:
         """Make the parameters and buffers whose shapes depend on the stage; called once.
@@ -219,6 +277,22 @@ def build_terms(specs: list[dict[str, Any]], sizes: Sizes | None = None) -> list
         for _, _, term in built:
             term.build(sizes)
     return built
+
+
+def refuse_whole_heads(terms: list[BuiltTerm]) -> None:
+    """With partial_fc every term that reads a head must do so by blocks of classes.
+
+    Raises:
+        FacekdError: One does not.
+    """
+    for name, _, term in terms:
+        if term.needs & {"student_head", "teacher_head"} and not term.by_blocks:
+            able = ", ".join(sorted(kind for kind in TERMS if TERMS[kind].by_blocks))
+            raise FacekdError(
+                f"term {name!r} reads all classes of a head at once, and partial_fc spreads them "
+                f"over the processes; leave partial_fc out, or use {able} or a term that compares "
+                "embeddings."
+            )
 
 
 def _build_term(spec: dict[str, Any]) -> BuiltTerm:

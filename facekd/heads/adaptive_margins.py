@@ -1,6 +1,7 @@
 """Margins that look at the embeddings' lengths, or at how far the training has come."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -196,17 +197,28 @@ class CurricularFace(CosineMargin):
 
     def forward(self, cosines: Tensor, labels: Tensor, embeddings: Tensor) -> Tensor:
         """See `CosineMargin.forward`; in training t goes on first."""
+        return self.on_block(cosines, labels, embeddings, lambda value: value)
+
+    def on_block(
+        self,
+        cosines: Tensor,
+        labels: Tensor,
+        embeddings: Tensor,
+        total: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """See `CosineMargin.on_block`: what is hard is asked of a target that stands elsewhere."""
         cosines = cosines.to(torch.promote_types(cosines.dtype, torch.float32))
         column, labelled = labels.clamp_min(0).unsqueeze(1), labels.unsqueeze(1) >= 0
         plain = cosines.gather(1, column)
         with torch.no_grad():
             if self.training:
                 self._update(plain, labelled)
-            turned = plain * math.cos(self.m) - sine(plain) * math.sin(self.m)
-            hard = (cosines > turned) & labelled
+            own, known = total(plain * labelled), total(labelled.to(plain))
+            turned = own * math.cos(self.m) - sine(own) * math.sin(self.m)
+            hard = (cosines > turned) & (known > 0)
         target = arcface(plain, labels.clamp_max(0), self.m)
         others = torch.where(hard, cosines * (self.t.clone() + cosines), cosines)
-        return others.scatter(1, column, target)
+        return others.scatter(1, column, torch.where(labelled, target, others.gather(1, column)))
 
     def _update(self, plain: Tensor, labelled: Tensor) -> None:
         total = mean(torch.stack([(plain * labelled).sum(), labelled.sum().to(plain)]))

@@ -30,6 +30,18 @@ def unit(vectors: Tensor) -> Tensor:
     return F.normalize(wide, dim=1, eps=_SHORTEST)
 
 
+def cosines_with(embeddings: Tensor, weight: Tensor) -> Tensor:
+    """Cosines between embeddings (B, d) and the rows of a weight (n, d): (B, n).
+
+    Computed in float32 (float64 when both sides are) under any autocast; a zero row gives 0.
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        lengths = torch.linalg.vector_norm(weight, dim=1).clamp_min(_SHORTEST)
+        # Lengths are divided out after the product: no normalised copy of a (C, d) weight.
+        cosines: Tensor = F.linear(unit(embeddings), weight) / lengths
+        return cosines
+
+
 class Classifier(nn.Module):
     """The head that turns embeddings into one number a class, always in float32.
 
@@ -143,11 +155,8 @@ class Classifier(nn.Module):
     def centre_cosines(self, embeddings: Tensor) -> Tensor:
         """Cosines between embeddings and all centres, (B, C, K); otherwise as `cosines`."""
         self._check_width(embeddings)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            lengths = torch.linalg.vector_norm(self.weight, dim=1).clamp_min(_SHORTEST)
-            # Lengths are divided out after the product: no normalised copy of a (C, d) weight.
-            cosines: Tensor = F.linear(unit(embeddings), self.weight) / lengths
-            return cosines.view(-1, self.num_classes, self.centres)
+        every = cosines_with(embeddings, self.weight)
+        return every.view(-1, self.num_classes, self.centres)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Linear logits z W^T + b, computed in float32 under any autocast.

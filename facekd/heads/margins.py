@@ -4,6 +4,7 @@ A margin turns cosines into cosines with the margin, before the scale. Those tha
 embeddings' lengths or remember past batches stand in `facekd.heads.adaptive_margins`.
 """
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -39,6 +40,27 @@ class CosineMargin(nn.Module):
             (B, C), float32 or float64.
         """
         raise NotImplementedError
+
+    def on_block(
+        self,
+        cosines: Tensor,
+        labels: Tensor,
+        embeddings: Tensor,
+        total: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """As `forward`, on a block of the classes: a row's class may stand in another block.
+
+        Args:
+            cosines: (N, S) floating point, of this block's classes; in each block the same rows.
+            labels: (N,) int64 in [-1, S); a row with -1 stays as it is.
+            embeddings: (N, d), not normalised.
+            total: Sums over the blocks.
+
+        Returns:
+            (N, S), float32 or float64.
+        """
+        with_margin: Tensor = self(cosines, labels, embeddings)
+        return with_margin
 
     def penalty(self, embeddings: Tensor) -> Tensor | None:
         """What an image adds to the loss besides its cross-entropy, (B,); None: nothing."""
