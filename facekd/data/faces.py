@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from facekd.data.exclude import excluded
 from facekd.data.opening import open_source
+from facekd.data.shard_order import ShardOrder, shard_order
 from facekd.data.sources import Source
 from facekd.data_tools.drawn_pairs import from_labels
 from facekd.data_tools.images import resize
@@ -31,6 +32,7 @@ class FaceSet:
         label_map: Identity names by class number.
         size: Side of the square images that `image` gives, in pixels.
         excluded: What the recipe's list leaves out of the source, in words; "" without a list.
+        order: Of an epoch where tar shards are read from front to back; None: any.
     """
 
     source: Source
@@ -39,13 +41,17 @@ class FaceSet:
     label_map: LabelMap
     size: int
     excluded: str = ""
+    order: ShardOrder | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, i: int) -> NDArray[np.uint8]:
         """Image `i`: uint8 RGB (size, size, 3)."""
-        image = self.source.image(int(self.rows[i]))
+        return self.fit(self.source.image(int(self.rows[i])))
+
+    def fit(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """An image of the source at this set's size."""
         return image if image.shape[:2] == (self.size, self.size) else resize(image, self.size)
 
     @property
@@ -82,7 +88,7 @@ def load_faces(data: Data, size: int) -> tuple[FaceSet, FaceSet | None]:
     records = len(source.skipped) + len(source.labels)
     if len(source.skipped) > data.max_bad * records:
         raise FacekdError(
-            f"{len(source.skipped)} of {records} records of {data.source} are damaged, more than "
+            f"{len(source.skipped)} of {records} records of {data.named} are damaged, more than "
             f"data.max_bad={data.max_bad} allows; the last: {source.skipped[-1]}"
         )
     keep = np.ones(len(source.labels), bool)
@@ -99,9 +105,12 @@ def load_faces(data: Data, size: int) -> tuple[FaceSet, FaceSet | None]:
     if len(train) == 0 or (train.num_classes < 2 and not data.unlabelled):
         raise FacekdError(
             f"data: {train.num_classes} identities with {len(train)} images are left in "
-            f"{data.source} to train on; at least two are needed: check min_images, "
+            f"{data.named} to train on; at least two are needed: check min_images, "
             "max_identities, exclude and holdout."
         )
+    if data.reading == "stream":
+        order = shard_order(source, train.rows, data.buffer, data.named)
+        train = replace(train, order=order)
     return train, (_select(source, keep, held, size) if len(held) else None)
 
 
@@ -124,7 +133,7 @@ def _select(
 def _draw_holdout(candidates: IntArray, data: Data) -> IntArray:
     if data.holdout > len(candidates):
         raise FacekdError(
-            f"data.holdout: {data.holdout} people asked for, but {data.source} has "
+            f"data.holdout: {data.holdout} people asked for, but {data.named} has "
             f"{len(candidates)} with two or more images; ask for fewer."
         )
     drawn = np.random.default_rng(data.holdout_seed).permutation(candidates)[: data.holdout]

@@ -1,7 +1,7 @@
 """Batches of uint8 images, decoded and augmented by loader processes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,12 +48,25 @@ class Batch:
         )
 
 
-class Views(Dataset[tuple[View, NDArray[np.uint8] | str]]):
-    """A FaceSet as torch sees it: (position, look) -> image, or the reason why there is none.
+Decoded = tuple[View, NDArray[np.uint8] | str]
+
+
+def decoded(view: View, image_at: Callable[[int], NDArray[np.uint8]], augment: Augment) -> Decoded:
+    """A view with its image, or with the reason why there is none.
 
     An error is passed on as data, so that it reaches the main process without the traceback
     that torch wraps around a loader process's exceptions.
     """
+    position, look = view
+    try:
+        image = image_at(position)
+    except FacekdError as error:
+        return view, str(error)
+    return view, augment.apply(image, position, look)
+
+
+class Views(Dataset[Decoded]):
+    """A FaceSet as torch sees it: (position, look) -> image, or the reason why there is none."""
 
     def __init__(self, faces: FaceSet, augment: Augment) -> None:
         self.faces, self.augment = faces, augment
@@ -61,22 +74,18 @@ class Views(Dataset[tuple[View, NDArray[np.uint8] | str]]):
     def __len__(self) -> int:
         return len(self.faces)
 
-    def __getitem__(self, view: View) -> tuple[View, NDArray[np.uint8] | str]:
-        position, look = view
-        try:
-            image = self.faces[position]
-        except FacekdError as error:
-            return view, str(error)
-        return view, self.augment.apply(image, position, look)
+    def __getitem__(self, view: View) -> Decoded:
+        return decoded(view, self.faces.__getitem__, self.augment)
 
 
-class _Collate:
+class Collate:
     """Views -> Batch; kept as a class so that it pickles into loader processes."""
 
     def __init__(self, faces: FaceSet) -> None:
         self.labels, self.index, self.size = faces.labels, faces.index, faces.size
 
-    def __call__(self, samples: list[tuple[View, NDArray[np.uint8] | str]]) -> Batch:
+    def __call__(self, samples: list[Decoded]) -> Batch:
+        """Put the images that decoded into a batch, and the reasons of the others."""
         good = [(view, image) for view, image in samples if not isinstance(image, str)]
         bad = [reason for _, reason in samples if isinstance(reason, str)]
         position = np.array([view[0] for view, _ in good], np.int64)
@@ -93,6 +102,18 @@ class _Collate:
         )
 
 
+def default_workers() -> int:
+    """Loader processes for this machine: this process's share of the cores, less one for itself.
+
+    The cores are those the process may run on (of a container, a batch system or `taskset`), and
+    `torchrun` says how many processes of this machine share them (LOCAL_WORLD_SIZE). On two cores
+    or fewer: none.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    share = (cores or 1) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return share - 1 if share > 2 else 0
+
+
 def make_loader(
     faces: FaceSet,
     batches: Sampler[list[View]] | list[list[View]],
@@ -100,6 +121,7 @@ def make_loader(
     *,
     workers: int | None = None,
     pin: bool = False,
+    stream: bool = False,
 ) -> DataLoader[Batch]:
     """A DataLoader that gives `Batch`es.
 
@@ -107,16 +129,21 @@ def make_loader(
         faces: The images.
         batches: Which views each batch holds.
         augment: Turns looks into images.
-        workers: Loader processes; None: all cores but one, none on two cores or fewer.
+        workers: Loader processes; None: as many as `default_workers`.
         pin: Page-locked memory, for a CUDA device.
+        stream: Read the shards that the images are in from front to back; the batches follow
+            `faces.order`.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if workers is None:
-        workers = cores - 1 if cores and cores > 2 else 0
+        workers = default_workers()
+    if stream:
+        from facekd.data.stream import StreamLoader
+
+        return StreamLoader(faces, batches, augment, workers, pin)  # type: ignore[arg-type]
     return DataLoader(
         Views(faces, augment),  # type: ignore[arg-type]  # views, not numbers, are its keys
         batch_sampler=batches,
-        collate_fn=_Collate(faces),
+        collate_fn=Collate(faces),
         num_workers=workers,
         pin_memory=pin,
         generator=torch.Generator(),  # it draws a number to start with: not from the run's own rng

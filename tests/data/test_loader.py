@@ -5,7 +5,7 @@ import torch
 from facekd.data.augment import Augment
 from facekd.data.batches import Batches
 from facekd.data.faces import load_faces
-from facekd.data.loader import BadRecords, Batch, make_loader
+from facekd.data.loader import BadRecords, Batch, default_workers, make_loader
 from facekd.data_tools.images import encode_jpeg
 from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
 from facekd.errors import FacekdError
@@ -133,3 +133,17 @@ def test_a_batch_of_bad_records_only_is_within_the_ceiling():
     bad = BadRecords("skip", 0.5, 20)
     bad.check(batch_of(0, "one", "two"))
     assert len(bad.seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("cores", "processes", "workers"),
+    [(1, None, 0), (2, None, 0), (4, None, 3), (16, None, 15), (16, "4", 3), (16, "8", 0)],
+)
+def test_loader_processes_share_the_cores_that_this_process_may_use(
+    monkeypatch, cores, processes, workers
+):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if processes:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    assert default_workers() == workers
