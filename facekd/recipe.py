@@ -222,6 +222,20 @@ class Head(_Strict):
         return self
 
 
+class PartialFC(_Strict):
+    """The stage's heads spread over the processes by class, each step on all or on some classes."""
+
+    sample_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0,
+        description="classes of a step: those of its images, and others up to this share",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"sample_rate": value} if isinstance(value, int | float) else value
+
+
 class Optimizer(_Strict):
     """SGD or AdamW."""
 
@@ -282,6 +296,9 @@ class Stage(_Strict):
     )
     teacher: Teacher | None = None
     head: Head | None = None
+    partial_fc: PartialFC | None = Field(
+        default=None, description="for very many identities; default: every process has all"
+    )
     loss: str | dict[str, Any] | list[str | dict[str, Any]] = "arcface"
     batch_size: Annotated[int, Field(ge=2)] = Field(
         default=128, description="images of one step, over all processes that train together"

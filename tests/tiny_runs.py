@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from facekd.recipe_file import load_recipe
+from facekd.train.log import OF_THE_MACHINE
 
 IDENTITIES, EACH = 4, 6
 COMMON = {
@@ -70,9 +71,9 @@ def same_weights(a, b):
 
 
 def rows(path):
-    """The rows of a CSV file, without the column that tells the machine's speed."""
+    """The rows of a CSV file, without the columns that tell the machine's speed."""
     with path.open(newline="") as file:
         return [
-            {k: v for k, v in row.items() if k != "images_per_second"}
+            {k: v for k, v in row.items() if k not in OF_THE_MACHINE}
             for row in csv.DictReader(file)
         ]

@@ -2,19 +2,25 @@
 
 import torch
 
+from facekd import ranks
 from facekd.backbones.taps import stage_channels
 from facekd.data.loader import BadRecords
 from facekd.distill.objective import Objective, Projector
-from facekd.distill.term import Sizes
+from facekd.distill.term import Head, Sizes
 from facekd.embedder import Embedder
 from facekd.errors import FacekdError
+from facekd.eval.together import Together
 from facekd.fingerprint import file_fingerprint
 from facekd.heads.classifier import Classifier
+from facekd.heads.drawn_rows import step_drawn_rows_alone
+from facekd.heads.partial_fc import ShardedClassifier
 from facekd.model import FaceModel
 from facekd.recipe import Stage
 from facekd.teacher.cache import EmbeddingCache, open_cache
 from facekd.teacher.centres import class_centres
 from facekd.train.checkpoint import Training
+from facekd.train.distributed import seed_this_process, sync_batch_norm
+from facekd.train.ema import start_mean
 from facekd.train.plan import TEACHER_NEEDS, StagePlan
 from facekd.train.precision import settle_precision
 from facekd.train.schedule import make_optimizer
@@ -41,9 +47,14 @@ def pick_device(stage: Stage) -> torch.device:
 
 
 def build_teacher(
-    plan: StagePlan, device: torch.device
+    plan: StagePlan, device: torch.device, together: Together | None = None
 ) -> tuple[Embedder | None, EmbeddingCache | None, Classifier | None]:
     """What the loss needs of the teacher: (network for every step, cache, head), or None each.
+
+    Args:
+        plan: The stage.
+        device: Where it trains.
+        together: The processes that share the work of filling the cache; None: only this one.
 
     Raises:
         FacekdError: The teacher cannot be read, or its head does not fit the data.
@@ -59,7 +70,7 @@ def build_teacher(
         data = plan.data
         bad = BadRecords(data.on_bad_record, data.max_bad, len(plan.faces))
         cache = open_cache(
-            teacher, weights, plan.faces, plan.cache_folder, bad, plan.kept, data.workers
+            teacher, weights, plan.faces, plan.cache_folder, bad, plan.kept, data.workers, together
         )
     if "teacher_head" in plan.needs:
         path = find_head(settings, plan.folder)
@@ -129,21 +140,56 @@ def build_training(
         teacher_channels=_stages_of(teacher) if maps else {},
     )
     terms = plan.terms(sizes)
-    objective = Objective(terms, _student_head(plan), teacher_head, projector).to(device)
+    of_teacher = None if teacher_head is None else _spread(plan, teacher_head)
+    objective = Objective(terms, _student_head(plan), of_teacher, projector).to(device)
+    if plan.stage.sync_bn and ranks.world() > 1:
+        model, objective = sync_batch_norm(model), sync_batch_norm(objective)
     optimizer, parameters = make_optimizer((model, objective), plan.stage.optimizer)
+    step_drawn_rows_alone(optimizer)
     if precision is None:
-        precision = settle_precision(plan.stage.precision, device, model, plan.input_size)
+        settled = settle_precision(plan.stage.precision, device, model, plan.input_size)
+        precision = ranks.of_first(settled)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-    return Training(model, objective, optimizer, parameters, scaler, precision)
+    mean = start_mean(model) if plan.stage.ema else None
+    seed_this_process(plan.seed)
+    return Training(
+        model,
+        objective,
+        optimizer,
+        parameters,
+        scaler,
+        precision,
+        ema=mean,
+        sharded=_sharded(objective),
+    )
 
 
-def _student_head(plan: StagePlan) -> Classifier | None:
+def _student_head(plan: StagePlan) -> Head | None:
     if "student_head" not in plan.needs:
         return None
     wanted = plan.stage.head
     if wanted is None or wanted.source is None:
         bias = any(term.linear for _, _, term in plan.terms())
-        return Classifier(plan.faces.num_classes, plan.embedding_dim, bias, plan.centres)
+        classes, partial = plan.faces.num_classes, plan.stage.partial_fc
+        if partial is not None:
+            return ShardedClassifier(classes, plan.embedding_dim, bias, partial.sample_rate)
+        return Classifier(classes, plan.embedding_dim, bias, plan.centres)
     path = locate(wanted.source, plan.folder)
     head = load_fitting_head(path, plan.faces.label_map, plan.embedding_dim, "head")
-    return head if wanted.frozen else head.requires_grad_(True)
+    return _spread(plan, head if wanted.frozen else head.requires_grad_(True))
+
+
+def _spread(plan: StagePlan, head: Classifier) -> Head:
+    """This process's part of a head, where the stage asks for it; else the head."""
+    partial = plan.stage.partial_fc
+    return head if partial is None else ShardedClassifier.part_of(head, partial.sample_rate)
+
+
+def _sharded(objective: Objective) -> dict[str, range]:
+    """This process's classes in each tensor of a head that is spread, by its name in a step."""
+    return {
+        f"objective.{name}.{key}": head.rows
+        for name, head in objective.named_children()
+        if isinstance(head, ShardedClassifier)
+        for key in head.state_dict()
+    }

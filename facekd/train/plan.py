@@ -5,6 +5,7 @@ images, which heads fit, what each loss needs and who provides it. `facekd-train
 it; training starts from it. A mistake is told here, before the first step.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from facekd.backbones import count
 from facekd.data.augment import Augment
 from facekd.data.faces import FaceSet, load_faces
 from facekd.distill.presets import expand
-from facekd.distill.term import BuiltTerm, Need, Sizes, build_terms
+from facekd.distill.term import BuiltTerm, Need, Sizes, build_terms, refuse_whole_heads
 from facekd.errors import FacekdError
+from facekd.heads.partial_fc import class_range
 from facekd.recipe import Cache, Data, Recipe, Stage
+from facekd.train.distributed import check_batch
 from facekd.train.sources import (
     find_head,
     initial_model,
@@ -77,6 +80,11 @@ class StagePlan:
     def model_path(self) -> Path:
         """Where the finished network goes."""
         return self.folder / f"{self.name}.pt"
+
+    @property
+    def work_folder(self) -> Path:
+        """Where the stage keeps its log and its state while it trains."""
+        return self.folder / self.name
 
     @property
     def needs_projector(self) -> bool:
@@ -203,6 +211,7 @@ def _plan_stage(
             f"batch_size {stage.batch_size} is more than the {len(faces)} training images; "
             "lower it."
         )
+    check_batch(stage)
     steps_per_epoch = len(faces) // stage.batch_size
     params, macs = count(model.backbone, size)
     plan = StagePlan(
@@ -230,6 +239,7 @@ def _plan_stage(
     _check_cache(plan)
     _check_balance(plan)
     _check_head(plan, earlier)
+    _check_partial_fc(plan)
     return plan
 
 
@@ -349,6 +359,22 @@ def _check_head(plan: StagePlan, earlier: dict[str, StagePlan]) -> None:
         return
     path = locate(head.source, plan.folder)
     load_fitting_head(path, plan.faces.label_map, plan.embedding_dim, "head")
+
+
+def _check_partial_fc(plan: StagePlan) -> None:
+    if plan.stage.partial_fc is None:
+        return
+    if not plan.needs & {"student_head", "teacher_head"}:
+        raise FacekdError(
+            "its loss reads no head, so partial_fc would do nothing; leave partial_fc out."
+        )
+    if plan.centres > 1:
+        raise FacekdError(
+            f"partial_fc is for one centre a class, and head.centres is {plan.centres}; leave one "
+            "of them out."
+        )
+    refuse_whole_heads(plan.terms())
+    class_range(plan.faces.num_classes, 0, int(os.environ.get("WORLD_SIZE", "1")))
 
 
 def _check_centres(plan: StagePlan) -> None:

@@ -50,8 +50,7 @@ class Stopping:
         self._before: dict[int, Any] = {}
         self._saved_at = time.monotonic()
         self._signum = 0
-        self._dead_loaders = 0
-        self._death: RuntimeError | None = None
+        self._death: Exception | None = None
 
     def __enter__(self) -> Self:
         for signum in _STOPS:
@@ -80,10 +79,10 @@ class Stopping:
         # torch's own handler would raise in the middle of a step; `next` finds a dead loader, too
         self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         while True:
-            batch = self._next(found)
+            batch = self._next(loader, found)
             if batch is not None:
                 check(batch)
-            self._agree()
+            self.agree()
             if batch is None or self.asked:
                 return
             yield batch
@@ -98,7 +97,8 @@ class Stopping:
         goes_on = "its state is saved; the same command goes on from there."
         if self._signum:
             return Interrupted(self._signum, f"{told}, and {goes_on}")
-        why = str(self._death).splitlines()[0] if self._death else "of another process"
+        lines = str(self._death).splitlines() if self._death else ["of another process"]
+        why = lines[0] if lines else type(self._death).__name__
         return FacekdError(
             f"{told} because a loader process died ({why}); {goes_on} With too little memory, set "
             "data.workers lower."
@@ -109,16 +109,17 @@ class Stopping:
         if self.together.world == 1:
             signal.signal(signum, self._before[signum])
 
-    def _next(self, found: Iterator[Batch]) -> Batch | None:
+    def _next(self, loader: DataLoader[Batch], found: Iterator[Batch]) -> Batch | None:
         try:
             return next(found, None)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, EOFError, OSError) as error:  # as what it was just doing fails
+            if not loader.num_workers or not _of_a_dead_process(error):
                 raise
             self._death = error
             return None
 
-    def _agree(self) -> None:
+    def agree(self) -> None:
+        """Hear of all processes' reasons to stop or to save; every process calls this."""
         due = time.monotonic() - self._saved_at > 60 * self.save_minutes
         mine = [
             *(signum in self._received for signum in _STOPS),
@@ -129,3 +130,9 @@ class Stopping:
         self._signum = _STOPS[1] if terminations else _STOPS[0] if interrupts else 0
         self.asked = bool(interrupts or terminations or deaths)
         self.save_due = bool(saves)
+
+
+def _of_a_dead_process(error: Exception) -> bool:
+    return "DataLoader worker" in str(error) or isinstance(
+        error, EOFError | ConnectionError | FileNotFoundError
+    )

@@ -22,19 +22,18 @@ class Validator:
 
     Args:
         plan: The stage.
-        model: The network in training.
         log: Where the numbers go.
     """
 
-    def __init__(self, plan: StagePlan, model: FaceModel, log: Log) -> None:
-        self.plan, self.model, self.log = plan, model, log
+    def __init__(self, plan: StagePlan, log: Log) -> None:
+        self.plan, self.log = plan, log
         self.sets = [_load(plan, name) for name in plan.stage.validation.benches]
         self.last: dict[str, Any] = {}
 
-    def look(self, step: int) -> None:
-        """Score every set once, with flip-sum, as facekd-eval does."""
+    def look(self, step: int, model: FaceModel) -> None:
+        """Score every set once with a network, with flip-sum, as facekd-eval does."""
         for pairs in self.sets:
-            scores = score_pairs(pairs, self.model)
+            scores = score_pairs(pairs, model)
             result = verify(scores, Trials(pairs.same, pairs.folds), Questions(fars=_FARS))
             accuracy = None if result.accuracy is None else result.accuracy.mean
             values: dict[str, float | None] = {"accuracy": accuracy}

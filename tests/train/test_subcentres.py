@@ -138,7 +138,7 @@ def test_the_written_recipe_says_it_again_and_a_stopped_stage_goes_on(
     mislabelled, trained, tmp_path, monkeypatch, capsys
 ):
     again = load_recipe(str(trained / "run/recipe.yaml"), [f"output={tmp_path / 'run'}"])
-    real = loop._backward
+    real = loop._forward
 
     def crash(run, *rest):
         if run.step == 30:
@@ -146,7 +146,7 @@ def test_the_written_recipe_says_it_again_and_a_stopped_stage_goes_on(
         return real(run, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_backward", crash)
+        patch.setattr(loop, "_forward", crash)
         with pytest.raises(KeyboardInterrupt):
             run_recipe(again)
     run_recipe(again)
