@@ -29,10 +29,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-        _flush(path.parent)
+        flush(path.parent)
     except OSError as error:
         raise FacekdError(
             f"cannot write {path}: {error.strerror or error}; free space or choose another folder. "
@@ -55,7 +55,8 @@ def in_the_way(folder: str | Path) -> Path | None:
     return None if there.is_dir() and os.access(there, os.W_OK | os.X_OK) else there
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have the disk keep a file, or the entries of a folder, before going on."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

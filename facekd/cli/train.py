@@ -12,7 +12,9 @@ _EXAMPLES = """examples:
   facekd-train my.yaml output=runs/second seed=1
   facekd-train my.yaml stages.student.optimizer.lr=0.05
   facekd-train my.yaml --check                 what it would do, checked; trains nothing
+  facekd-train my.yaml stages.student.optimizer.lr=0.05 --allow-changed optimizer.lr
   facekd-train --list                          recipes, losses, terms, margins, backbones
+  torchrun --nproc-per-node=8 -m facekd.cli.train my.yaml    on eight GPUs, the same recipe
   facekd-train --study grid.yaml --jobs 2      methods x seeds; one row of a table a run
   facekd-train --study grid.yaml --check       its runs, which are done, what is left
   facekd-train --study grid.yaml --table       its table and figures; trains nothing
@@ -43,6 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="only this stage and what it builds on; may be given again",
     )
     parser.add_argument(
+        "--allow-changed",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="go on although this setting of a stage (optimizer.lr) differs from the checkpoint's; "
+        "may be given again",
+    )
+    parser.add_argument(
         "--check", action="store_true", help="say what it would do, checked; train nothing"
     )
     parser.add_argument(
@@ -54,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.override = [*filter(None, [args.recipe]), *args.override]
         if args.stage:
             parser.error("--stage is a recipe's; a study's methods say what is trained")
+        if args.allow_changed:
+            parser.error("--allow-changed is a recipe's; a study trains other settings anew")
         return run(lambda: _study(args))
     if args.table or args.jobs != 1:
         parser.error("--table and --jobs are a study's; give --study FILE")
@@ -87,9 +99,11 @@ def _study(args: argparse.Namespace) -> int:
 
         print(tabulate(args.study, args.override))
         return 0
+    from facekd.train.distributed import refuse_processes
     from facekd.train.loop import Interrupted
     from facekd.train.study import run_study, study_worker
 
+    refuse_processes("a study trains each run in one process, and several runs at once by --jobs")
     try:
         if args.sitting:
             study_worker(args.study, args.override, args.jobs, args.sitting)
@@ -115,14 +129,16 @@ def _work(args: argparse.Namespace) -> int:
     if args.check:
         from facekd.train.check import check
 
-        print(check(select_stages(recipe, args.stage) if args.stage else recipe))
+        chosen = select_stages(recipe, args.stage) if args.stage else recipe
+        print(check(chosen, args.allow_changed))
         return 0
     from facekd.train.stages import run_recipe
 
     try:
-        run_recipe(recipe, args.stage)
+        run_recipe(recipe, args.stage, args.allow_changed)
     except Interrupted as stopped:
-        print(f"\n{stopped}")
+        if os.environ.get("RANK", "0") == "0":  # the others stopped at the same step
+            print(f"\n{stopped}")
         return 128 + stopped.signum
     return 0
 

@@ -1,5 +1,7 @@
 """`facekd-train --check` and `--list`: what a recipe would do, and what there is to choose from."""
 
+from collections.abc import Sequence
+
 import torch
 
 from facekd.backbones import BACKBONES
@@ -7,12 +9,12 @@ from facekd.distill.presets import PRESETS, expand
 from facekd.distill.term import TERMS, BuiltTerm, build_terms
 from facekd.files import in_bytes
 from facekd.heads.margins import MARGINS
-from facekd.recipe import Recipe, is_file
+from facekd.recipe import Recipe, Stage, is_file
 from facekd.recipe_file import shipped_recipes
 from facekd.teacher.cache import cache_bytes
 from facekd.train.build import pick_device
 from facekd.train.plan import StagePlan, plan_recipe
-from facekd.train.results import refuse_changes
+from facekd.train.results import check_allowed, refuse_changes
 from facekd.train.sources import find_head
 from facekd.train.subcentres import far_path
 from facekd.train.validate import check_validation
@@ -21,16 +23,21 @@ _FLOAT = 4
 _NEEDS = {"position": "sample index"}
 
 
-def check(recipe: Recipe) -> str:
+def check(recipe: Recipe, allow_changed: Sequence[str] = ()) -> str:
     """Stages, classes, parameters, memory, disk and cache sizes of a recipe, as text.
+
+    Args:
+        recipe: The recipe.
+        allow_changed: Dotted keys of settings in which a stage that was begun may differ.
 
     Raises:
         FacekdError: Whatever would stop the training before its first step.
     """
     plans = plan_recipe(recipe)
+    check_allowed(plans, allow_changed)
     blocks = [f"run folder {recipe.output}, seed {recipe.seed}"]
     for plan in plans:
-        refuse_changes(plan)
+        refuse_changes(plan, allow_changed)
         check_validation(plan)
         blocks.append("\n".join(_stage_lines(plan)))
     blocks.append("The recipe is sound; nothing was trained.")
@@ -59,7 +66,8 @@ def _stage_lines(plan: StagePlan) -> list[str]:
         f"  memory    {in_bytes(weights)} for weights, gradients and optimizer, {in_bytes(logits)} "
         f"for logits, on {pick_device(stage)}; activations come on top"
     )
-    lines.append(f"  disk      {in_bytes(disk)} for the checkpoint and the results")
+    most = _checkpoints(stage)
+    lines.append(f"  disk      {in_bytes(disk)} for the results and at most {most} checkpoints")
     if plan.uses_cache and plan.teacher_dim:
         size = cache_bytes(len(faces), 2 * plan.kept.drawings, plan.teacher_dim)
         lines.append(f"  cache     {in_bytes(size)} of teacher embeddings in {plan.cache_folder}")
@@ -74,15 +82,19 @@ def _describe_loss(plan: StagePlan) -> str:
 
 def _head_lines(plan: StagePlan) -> list[str]:
     head = plan.stage.head
+    partial, spread = plan.stage.partial_fc, list[str]()
+    if partial is not None:
+        share = f"{partial.sample_rate:g} of them" if partial.sample_rate < 1 else "all"
+        spread = [f"  classes   spread over the processes, {share} in a step"]
     if head is None:
-        return []
+        return spread
     if head.source is None:
         far = far_path(plan.model_path)
         return [
             f"  head      {head.centres} centres a class; {far} will list the images "
             f"{head.drop_degrees:g} degrees or more from their class's dominant one"
         ]
-    return [f"  head      from {head.source}, {'frozen' if head.frozen else 'learning'}"]
+    return [f"  head      from {head.source}, {'frozen' if head.frozen else 'learning'}", *spread]
 
 
 def _teacher_lines(plan: StagePlan) -> list[str]:
@@ -100,7 +112,7 @@ def _teacher_lines(plan: StagePlan) -> list[str]:
 
 
 def _sizes(plan: StagePlan) -> tuple[int, int, int]:
-    """Bytes: weights + gradients + optimizer; logits + their gradients; checkpoint + results."""
+    """Bytes: weights + gradients + optimizer; logits + their gradients; checkpoints + results."""
     classes = plan.faces.num_classes
     states = 2 if plan.stage.optimizer.name == "adamw" else 1
     learning = plan.params
@@ -112,12 +124,20 @@ def _sizes(plan: StagePlan) -> tuple[int, int, int]:
         learning, frozen = (learning, size) if is_frozen else (learning + size, 0)
     if "teacher_head" in plan.needs:
         frozen += classes * (plan.teacher_dim or 0)
+    partial = plan.stage.partial_fc
     heads = plan.centres * ("student_head" in plan.needs) + ("teacher_head" in plan.needs)
-    logits = 2 * heads * plan.stage.batch_size * classes
+    seen = classes if partial is None else round(classes * partial.sample_rate)
+    logits = 2 * heads * plan.stage.batch_size * seen
     checkpoint = learning * (1 + states) + frozen
     results = plan.params + (classes * plan.centres * plan.embedding_dim if heads else 0)
     weights = learning * (2 + states) + frozen
-    return weights * _FLOAT, logits * _FLOAT, (checkpoint + results) * _FLOAT
+    disk = _checkpoints(plan.stage) * checkpoint + results
+    return weights * _FLOAT, logits * _FLOAT, disk * _FLOAT
+
+
+def _checkpoints(stage: Stage) -> int:
+    """Those on the disk at once: the last ones, the best, and the one being written."""
+    return stage.keep_checkpoints + bool(stage.validation.benches) + 1
 
 
 def list_everything() -> str:

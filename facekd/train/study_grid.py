@@ -161,6 +161,6 @@ def _other_settings(run: Run, rows: Sequence[Row]) -> str:
     ]
     if not others:
         return ""
-    changed = differences(json.loads(others[-1]["settings"]), json.loads(run.settings))
+    changed = [*differences(json.loads(others[-1]["settings"]), json.loads(run.settings)).values()]
     what = f" ({'; '.join(changed[:3])})" if changed else ""
     return f", its row has other settings{what}; that row stays, and another is made"

@@ -16,7 +16,7 @@ from facekd.errors import FacekdError
 from facekd.fingerprint import fingerprint
 from facekd.recipe import Recipe, Stage
 from facekd.train.plan import StagePlan, plan_recipe
-from facekd.train.results import is_finished, settings_of, summary_path
+from facekd.train.results import checkpoints_of, is_finished, settings_of, summary_path
 from facekd.train.study_file import Study
 from facekd.train.validate import check_validation
 
@@ -61,7 +61,7 @@ class Job:
     @property
     def begun(self) -> bool:
         """Whether there is a checkpoint to go on from, or a network."""
-        return self.finished or (self.folder / self.name / "state.safetensors").is_file()
+        return self.finished or checkpoints_of(self._there()).begun
 
     @property
     def images(self) -> int:

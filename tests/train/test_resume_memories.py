@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from tiny_runs import recipe, rows, same_weights
 
 from facekd.train import stages
+from facekd.train.checkpoints import Checkpoints
 from facekd.train.loop import Interrupted
 from facekd.train.stages import run_recipe
 
@@ -58,7 +59,7 @@ def test_banks_queues_thresholds_and_draws_go_on_alike(undisturbed, tmp_path, mo
         patch.setattr(stages, "train", train)
         with pytest.raises(Interrupted):
             run_recipe(made)
-    state = load_file(tmp_path / "run/student/state.safetensors")
+    state = load_file(Checkpoints(tmp_path / "run/student", 2).find() / "rank0.safetensors")
     memories = [name for name in state if name.startswith("objective.terms.")]
     assert {"objective.terms.crd.bank.teacher", "objective.terms.qud.queue.oldest"} < set(memories)
     assert state["objective.terms.crd.fixed"].dtype == torch.bool
