@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from two_processes import run_together
+from two_processes import in_this_process, run_together
 
 from facekd.distill.objective import Objective
 from facekd.distill.term import build_terms
@@ -129,12 +129,6 @@ result |= {"joined": joined.detach(), "joined gradient": uneven.grad, "gathered"
            "with own": gather_own(uneven).detach(), "sum gradient": summand.grad}
 result = every | {f"sampled: {key}": value for key, value in result.items()}
 """
-
-
-def in_this_process(script: str) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = {}
-    exec(script, {"rank": 0, "world": 1, "result": found})
-    return found
 
 
 @pytest.fixture(scope="module")
