@@ -127,7 +127,7 @@ def test_wrong_overrides_are_told(recipe, override, told):
         ("stages:\n  data:\n    optimizer: {lrr: 1}", r"line 3: unknown .* did you mean 'lr'\?"),
         (
             "stages:\n  seed:\n    lerning: 1",
-            "line 3: unknown key 'stages.seed.lerning'; known: ba",
+            "line 3: unknown key 'stages.seed.lerning'; known: acc",
         ),
         ("stages:\n  a: {batch_size: lots}", "line 2: stages.a.batch_size: .*found 'lots'"),
         ("stages:\n  a: {batch_size: 1}", "line 2: stages.a.batch_size: .*found 1"),
