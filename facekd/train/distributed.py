@@ -46,7 +46,7 @@ def joined(stages: list[Stage]) -> Iterator[Together]:
     together = start(backend)
     nowhere = redirect_stdout(io.StringIO()) if together.rank else nullcontext()
     try:
-        with nowhere:
+        with nowhere, lost_process_told(together):
             yield together
     except Interrupted:
         together.close()
@@ -55,14 +55,25 @@ def joined(stages: list[Stage]) -> Iterator[Together]:
         if together.rank:
             raise FacekdError(f"process {together.rank}: {error}") from error
         raise
-    except RuntimeError as error:
-        if together.world > 1 and _of_a_lost_process(error):
-            raise FacekdError(
-                f"process {together.rank} of {together.world} stopped because another one ended; "
-                "what that one printed says why."
-            ) from error
-        raise
     together.close()
+
+
+@contextmanager
+def lost_process_told(together: Together) -> Iterator[None]:
+    """A collective that fails because another process ended, as a sentence.
+
+    Raises:
+        FacekdError: In place of the backend's own error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if together.world == 1 or not _of_a_lost_process(error):
+            raise
+        raise FacekdError(
+            f"one of the {together.world} processes ended, so the others stopped; what it printed "
+            "says why. The same command goes on from the last checkpoint."
+        ) from error
 
 
 def _take_device(local: int) -> None:

@@ -14,7 +14,7 @@ from facekd.train.build import build_teacher, build_training, pick_device
 from facekd.train.checkpoint import Training, read_values
 from facekd.train.checkpoints import Checkpoints, is_best
 from facekd.train.compiling import compile_network
-from facekd.train.distributed import joined, share_network
+from facekd.train.distributed import joined, lost_process_told, share_network
 from facekd.train.ema import with_mean
 from facekd.train.log import Log, Quiet
 from facekd.train.loop import Around, train
@@ -155,6 +155,7 @@ def _train(run: Training, around: Around, checkpoints: Checkpoints) -> None:
         stack.enter_context(log)
         if first:
             stack.enter_context(told_status(plan.work_folder, run, plan.total_steps))
+        stack.enter_context(lost_process_told(around.together))
         validator = Validator(plan, log)
 
         def validate() -> None:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from facekd.errors import FacekdError
 from facekd.files import write_text
 from facekd.train.checkpoint import Training
 from facekd.train.stopping import Interrupted
@@ -43,7 +42,7 @@ def told_status(folder: Path, run: Training, total_steps: int) -> Iterator[None]
     except Interrupted as stopped:
         tell("interrupted", signal=signal.Signals(stopped.signum).name)
         raise
-    except FacekdError as error:
-        tell("failed", reason=str(error))
+    except Exception as error:
+        tell("failed", reason=str(error) or type(error).__name__)
         raise
     tell("finished")

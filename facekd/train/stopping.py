@@ -63,7 +63,8 @@ class Stopping:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        parting = self.asked and self.together.world > 1  # torchrun signals those that still run
+        failed = kind is not None
+        parting = (self.asked or failed) and self.together.world > 1  # torchrun signals the others
         for signum, handler in self._before.items():
             stop = parting and signum in _STOPS
             signal.signal(signum, signal.SIG_IGN if stop else handler)

@@ -108,11 +108,28 @@ def test_a_signal_to_one_process_stops_all_at_one_step_and_the_same_command_goes
     assert "exitcode  : 1 " not in err
     found = json.loads(status.read_text())
     assert (found["status"], found["signal"]) == ("interrupted", "SIGTERM")
-    assert f"stopped at step {found['step']} of 6, and its state is saved" in out
+    assert out.count(f"stopped at step {found['step']} of 6, and its state is saved") == 1
     out, _ = finish(start_together(2, *TRAIN, path))
     assert "stage 'teacher' is finished: " in out
     assert found["step"] == 0 or f"goes on at step {found['step']} of 6" in out
     assert same_weights(tmp_path / "run/student.pt", runs[0] / "two/run/student.pt")
+
+
+def test_a_process_that_is_killed_ends_the_others_with_a_sentence(tmp_path):
+    path = write_recipe(tmp_path, {"s": {"schedule": {"epochs": 300}}}, common=COMMON)
+    status = tmp_path / "run/s/status.json"
+    process = start_together(2, *TRAIN, path)
+    wait_for(status.exists, process)
+    first = json.loads(status.read_text())["pid"]
+    (other,) = set(children(process.pid)) - {first}
+    os.kill(other, signal.SIGKILL)
+    _, err = finish(process, code=1)
+    told = "error: one of the 2 processes ended, so the others stopped; what it printed says why."
+    assert told in err
+    assert "exitcode  : 2 " in err
+    found = json.loads(status.read_text())
+    assert found["status"] == "failed"
+    assert found["reason"] in err
 
 
 SCRIPT = """
