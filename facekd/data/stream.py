@@ -122,7 +122,7 @@ class StreamedViews(Dataset[Decoded]):
         return {**self.__dict__, "_open": {}}
 
     def __getitems__(self, views: Sequence[View]) -> list[Decoded]:
-        """The images of these views, in the order in which they stand in the shards."""
+        """The images of these views, in the order of their positions."""
         return [decoded(view, self._image, self.augment) for view in sorted(views)]
 
     def _image(self, position: int) -> NDArray[np.uint8]:
@@ -197,19 +197,27 @@ class StreamLoader(DataLoader[Batch]):
             step = [part for _, part in zip(range(self._readers), parts, strict=False)]
             if not step:
                 return
-            batch = _join(step)
+            batch = _join(step) if len(step) > 1 else step[0]
             yield batch.pin_memory() if self._pin else batch
 
 
 def _join(parts: list[Batch]) -> Batch:
     """The parts of a step as one, in the order of the images' positions."""
-    order = torch.argsort(torch.cat([part.position for part in parts]))
-    rows = torch.cat([part.images.permute(0, 2, 3, 1) for part in parts])  # contiguous as that
+    position = torch.cat([part.position for part in parts])
+    order = torch.argsort(position)
+    place = np.argsort(order.numpy())
+    size = parts[0].images.shape[-1]
+    pixels = np.empty((len(place), size, size, 3), np.uint8)  # numpy's copy: one thread, no more
+    start = 0
+    for part in parts:
+        end = start + len(part.position)
+        pixels[place[start:end]] = part.images.permute(0, 2, 3, 1).numpy()
+        start = end
     return Batch(
-        images=rows[order].permute(0, 3, 1, 2),
+        images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
         labels=torch.cat([part.labels for part in parts])[order],
         index=torch.cat([part.index for part in parts])[order],
-        position=torch.cat([part.position for part in parts])[order],
+        position=position[order],
         look=torch.cat([part.look for part in parts])[order],
         bad=sorted(reason for part in parts for reason in part.bad),
     )
