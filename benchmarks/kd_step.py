@@ -21,6 +21,7 @@ import platform
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -29,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from tqdm import tqdm
 
 from facekd.data.loader import Batch, make_loader
 from facekd.files import write_text
@@ -102,15 +104,15 @@ def with_stage(plan: StagePlan, **settings: Any) -> StagePlan:
     return replace(plan, stage=plan.stage.model_copy(update=settings))
 
 
-def peers_step(teacher: FaceModel, head: torch.Tensor, classes: int) -> Step:
-    """The peers' step: see the module's text."""
+def peers_way(head: torch.Tensor, classes: int) -> Callable[[FaceModel, Batch], None]:
+    """The peers' step under any teacher: see the module's text."""
     student = FaceModel.create(STUDENT).train()
     weight = torch.nn.Parameter(torch.randn(classes, 512) * 0.01)
     optimizer = torch.optim.SGD(
         [*student.parameters(), weight], lr=0.1, momentum=0.9, weight_decay=5e-4
     )
 
-    def step(batch: Batch) -> None:
+    def step(teacher: FaceModel, batch: Batch) -> None:
         images = batch.images.contiguous()
         with torch.no_grad():
             taught = F.normalize(teacher(images))
@@ -158,10 +160,11 @@ def steps(folder: Path, batch: int, classes: int) -> tuple[dict[str, Step], Stag
     }
     if has_bf16():
         ways["student_bf16"] = ours(alone, build_training(alone, CPU, None, None, "bf16"))
+    peers = peers_way(head, classes)
     for name, teacher in teachers.items():
         assert isinstance(teacher, FaceModel)
         ways[f"online_{name}"] = ours(distilled, taught, teacher)
-        ways[f"peers_{name}"] = peers_step(teacher, head, classes)
+        ways[f"peers_{name}"] = partial(peers, teacher)
     return ways, distilled, precision
 
 
@@ -186,7 +189,8 @@ def measure(batch: int, classes: int, rounds: int) -> dict[str, object]:
             for times in seconds.values():
                 times.append([])
             order = turns(list(ways)) if number else [w for w in ways if "iresnet" not in w]
-            for turn, way in enumerate(order):
+            desc = f"round {number} of {rounds}" if number else "warm-up"
+            for turn, way in enumerate(tqdm(order, desc=desc, unit="step")):
                 start = perf_counter()
                 ways[way](batches[turn % BATCHES])
                 seconds[way][-1].append(perf_counter() - start)
