@@ -1,10 +1,13 @@
 """Checkpoints of several processes: each writes its rows, and any other number reads them."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from two_processes import in_this_process, run_together
 
 from facekd.errors import FacekdError
@@ -162,6 +165,20 @@ def test_each_rank_writes_its_rows_and_the_manifest_tells_which(seen):
     assert told["files"].keys() == {f"rank{r}.safetensors" for r in range(3)}
     with safe_open(folder / "rank1.safetensors", framework="pt") as file:
         assert set(file.keys()) == {*names, "rng.torch"}
+
+
+def test_a_checkpoint_of_format_2_loads_for_ever(tmp_path):
+    fixture = Path(__file__).parents[1] / "fixtures/checkpoint_format2"
+    shutil.copytree(fixture, tmp_path / f"checkpoints/step-0000000{STEP}")
+    found = in_this_process(MAKE + LOAD.format(at=tmp_path, name="old"))
+    parts = [load_file(fixture / f"rank{r}.safetensors") for r in range(2)]
+    assert torch.equal(found["old.model"], parts[0]["model.weight"])
+    for key, name in (
+        ("weight", "objective.head.weight"),
+        ("exp_avg", "optimizer.exp_avg.1.head.weight"),
+        ("exp_avg_sq", "optimizer.exp_avg_sq.1.head.weight"),
+    ):
+        assert torch.equal(found[f"old.{key}"], torch.cat([part[name] for part in parts]))
 
 
 def test_a_rank_that_cannot_write_fails_all_and_leaves_the_last_one(seen):
