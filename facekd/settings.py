@@ -12,6 +12,7 @@ from facekd.errors import FacekdError, did_you_mean
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 Angle = Annotated[float, Field(ge=0, lt=math.pi)]
 
 

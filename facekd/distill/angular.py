@@ -6,9 +6,9 @@ from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
 from facekd.distill.same_width import same_width
-from facekd.distill.settings import NotNegative
 from facekd.distill.term import TERMS, Step, Term
 from facekd.heads.classifier import unit
+from facekd.settings import NotNegative
 
 
 @TERMS.register("angular")

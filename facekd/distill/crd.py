@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facekd.distill.memory import Bank, Company, Count, Queue, random_directions, same_identity
+from facekd.distill.memory import Bank, Company, Queue, random_directions, same_identity
 from facekd.distill.presets import TermSpec, preset, term_spec
-from facekd.distill.settings import Fraction, NotNegative, Positive
 from facekd.distill.term import TERMS, Need, Sizes, Step, Term
 from facekd.errors import FacekdError
 from facekd.heads.classifier import unit
 from facekd.ranks import gather
+from facekd.settings import Count, Fraction, NotNegative, Positive
 
 MemoryKind = Literal["bank", "queue"]
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
-from facekd.distill.settings import NotNegative, Positive
 from facekd.distill.soft import SoftTerm
 from facekd.distill.term import TERMS, Form, Side, Step
+from facekd.settings import NotNegative, Positive
 
 _EPSILON = 1e-8  # in the correlation's denominator, as in the authors' code
 

@@ -5,10 +5,10 @@ from typing import Any
 from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
-from facekd.distill.settings import NotNegative
 from facekd.distill.term import TERMS, Need, Side, Step, Term
 from facekd.errors import FacekdError
 from facekd.heads.classifier import unit
+from facekd.settings import NotNegative
 
 
 @TERMS.register("dot_regression")

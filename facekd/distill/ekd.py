@@ -5,12 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facekd.distill.memory import Count
 from facekd.distill.presets import TermSpec, preset, term_spec
-from facekd.distill.settings import Fraction, NotNegative, Positive
 from facekd.distill.term import TERMS, Sizes, Step, Term
 from facekd.heads.classifier import unit
 from facekd.ranks import gather, gather_own, world
+from facekd.settings import Count, Fraction, NotNegative, Positive
 
 _FALSE_ACCEPTS = tuple(10**k for k in range(1, 7))
 

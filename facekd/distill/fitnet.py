@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from facekd.distill.presets import TermSpec, preset, term_spec
 from facekd.distill.same_width import same_width
-from facekd.distill.settings import NotNegative
 from facekd.distill.term import TERMS, Need, Sizes, Step, Term
 from facekd.errors import FacekdError
 from facekd.heads.classifier import unit
+from facekd.settings import NotNegative
 
 Stages = Sequence[Literal[1, 2, 3, 4]]
 

@@ -1,10 +1,9 @@
 """GKD: the teacher's softmax over the classes that matter to the student, and the rest as one."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
@@ -12,9 +11,7 @@ from facekd.distill.term import TERMS, Side, Step, Term
 from facekd.errors import FacekdError
 from facekd.heads.margin_functions import cosface
 from facekd.ranks import mean
-from facekd.settings import Angle, Fraction, NotNegative, Positive
-
-Count = Annotated[int, Field(gt=0)]
+from facekd.settings import Angle, Count, Fraction, NotNegative, Positive
 
 
 @TERMS.register("gkd")

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
-from facekd.distill.settings import NotNegative, Positive
 from facekd.distill.soft import SoftTerm
 from facekd.distill.term import TERMS, Step
+from facekd.settings import NotNegative, Positive
 
 
 @TERMS.register("kd")

@@ -2,16 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from facekd.heads.classifier import unit
 from facekd.ranks import gather
-
-Count = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Queue(nn.Module):

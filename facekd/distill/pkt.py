@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
-from facekd.distill.settings import NotNegative
 from facekd.distill.term import TERMS, Step, Term
 from facekd.heads.classifier import unit
+from facekd.settings import NotNegative
 
 _EPSILON = 1e-7  # in both logarithms, as in the authors' code
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from facekd.distill.settings import check_settings, setting_names
 from facekd.distill.term import TERMS
 from facekd.errors import FacekdError
 from facekd.registry import Registry, first_line
+from facekd.settings import check_settings, setting_names
 
 TermSpec = dict[str, Any]
 

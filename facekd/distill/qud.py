@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facekd.distill.memory import Count, Queue, random_directions
+from facekd.distill.memory import Queue, random_directions
 from facekd.distill.presets import TermSpec, preset, term_spec
 from facekd.distill.same_width import same_width
-from facekd.distill.settings import NotNegative, Positive
 from facekd.distill.term import TERMS, Sizes, Step, Term
 from facekd.errors import FacekdError
 from facekd.heads.classifier import unit
+from facekd.settings import Count, NotNegative, Positive
 
 
 @TERMS.register("qud")

@@ -1,18 +1,15 @@
 """RKD: distances and angles between the embeddings of a batch, student against teacher."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
-from facekd.distill.settings import NotNegative
 from facekd.distill.term import TERMS, Step, Term
 from facekd.heads.classifier import unit
-
-AngleRows = Annotated[int, Field(ge=1)]
+from facekd.settings import Count, NotNegative
 
 _SHORTEST_SQUARE = 1e-12  # squared distances below this have no gradient
 
@@ -47,7 +44,7 @@ class RKD(Term):
         self,
         distance: NotNegative = 25.0,
         angle: NotNegative = 50.0,
-        angle_rows: AngleRows = 64,
+        angle_rows: Count = 64,
     ) -> None:
         super().__init__()
         self.distance = distance
@@ -89,7 +86,7 @@ def rkd(
     classification: NotNegative = 1.0,
     distance: NotNegative = 25.0,
     angle: NotNegative = 50.0,
-    angle_rows: AngleRows = 64,
+    angle_rows: Count = 64,
     **margin: Any,
 ) -> list[TermSpec]:
     """RKD: classification x margin softmax + distance and angle of the batch's embeddings."""

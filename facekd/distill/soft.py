@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from facekd.distill.settings import Positive
 from facekd.distill.term import Form, Need, Side, Step, Term
 from facekd.errors import FacekdError
+from facekd.settings import Positive
 
 
 class SoftTerm(Term):

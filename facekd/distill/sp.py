@@ -5,9 +5,9 @@ from typing import Any, Literal
 from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
-from facekd.distill.settings import NotNegative
 from facekd.distill.term import TERMS, Step, Term
 from facekd.heads.classifier import unit
+from facekd.settings import NotNegative
 
 
 @TERMS.register("sp")

@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from facekd.distill.settings import NotNegative, check_settings, check_value
 from facekd.errors import FacekdError
 from facekd.heads.class_block import ClassBlock, Classes
 from facekd.heads.classifier import Classifier
 from facekd.heads.partial_fc import ShardedClassifier
 from facekd.registry import Registry, first_line
+from facekd.settings import NotNegative, check_settings, check_value
 
 Side = Literal["student", "teacher"]
 Form = Literal["cosine", "linear"]

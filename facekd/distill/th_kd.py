@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from facekd.distill.presets import TermSpec, preset, term_spec
-from facekd.distill.settings import Fraction, NotNegative, Positive
+from facekd.settings import Fraction, NotNegative, Positive
 
 
 @preset("th_kd", paper="HeadSharingKD, arXiv 2201.06945")

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
-from facekd.distill.settings import NotNegative
 from facekd.distill.term import TERMS, Step, Term
 from facekd.errors import FacekdError
 from facekd.heads.classifier import unit
+from facekd.settings import NotNegative
 
 Distance = Literal["l2", "angle"]
 Mining = Literal["all", "hardest"]

@@ -22,9 +22,9 @@ from facekd.distill import TERMS, Objective, Projector, Sizes, Step, build_terms
 from facekd.distill.kd import KD
 from facekd.distill.l2e import L2E
 from facekd.distill.margin import Margin
-from facekd.distill.settings import setting_names
 from facekd.errors import FacekdError
 from facekd.heads import Classifier
+from facekd.settings import setting_names
 
 MARGINS_BY_HAND: dict[str, tuple[dict, Callable[[Tensor], Tensor]]] = {
     "arcface": ({"m": 0.3}, lambda c: torch.cos(torch.acos(c) + 0.3)),
