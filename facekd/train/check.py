@@ -49,7 +49,7 @@ def _stage_lines(plan: StagePlan) -> list[str]:
     start = f", starting from {stage.start_from}" if stage.start_from else ""
     lines = [
         f"stage {plan.name}",
-        f"  data      {plan.data.source}: {faces.num_classes} identities, {len(faces)} images"
+        f"  data      {plan.data.named}: {faces.num_classes} identities, {len(faces)} images"
         + (f"; {plan.holdout.num_classes} people held back" if plan.holdout else ""),
         *([f"  exclude   {faces.excluded}"] if faces.excluded else []),
         f"  network   {plan.backbone}, {plan.embedding_dim}-d, {plan.input_size} px: "
@@ -57,7 +57,7 @@ def _stage_lines(plan: StagePlan) -> list[str]:
         f"  loss      {_describe_loss(plan)}",
         *_teacher_lines(plan),
         *_head_lines(plan),
-        f"  schedule  {plan.total_steps} steps of {stage.batch_size} images "
+        f"  schedule  {plan.total_steps} steps of {stage.batch_size} images{_passes(stage)} "
         f"({stage.schedule.epochs:g} epochs of {plan.steps_per_epoch}), {stage.optimizer.name}, "
         f"lr {stage.optimizer.lr:g}, {stage.schedule.decay}",
     ]
@@ -74,6 +74,10 @@ def _stage_lines(plan: StagePlan) -> list[str]:
     if plan.cache_is_off:
         lines.append(f"  cache     {plan.cache_is_off}")
     return lines
+
+
+def _passes(stage: Stage) -> str:
+    return f" in {stage.accumulate} passes" if stage.accumulate > 1 else ""
 
 
 def _describe_loss(plan: StagePlan) -> str:
@@ -127,10 +131,11 @@ def _sizes(plan: StagePlan) -> tuple[int, int, int]:
     partial = plan.stage.partial_fc
     heads = plan.centres * ("student_head" in plan.needs) + ("teacher_head" in plan.needs)
     seen = classes if partial is None else round(classes * partial.sample_rate)
-    logits = 2 * heads * plan.stage.batch_size * seen
-    checkpoint = learning * (1 + states) + frozen
+    logits = 2 * heads * plan.stage.batch_size // plan.stage.accumulate * seen
+    mean = plan.params if plan.stage.ema else 0
+    checkpoint = learning * (1 + states) + frozen + mean
     results = plan.params + (classes * plan.centres * plan.embedding_dim if heads else 0)
-    weights = learning * (2 + states) + frozen
+    weights = learning * (2 + states) + frozen + mean
     disk = _checkpoints(plan.stage) * checkpoint + results
     return weights * _FLOAT, logits * _FLOAT, disk * _FLOAT
 
