@@ -70,6 +70,8 @@ def locate(path: str | Path) -> Place:
             return _folder(path)
         if not path.exists():
             if "*" in path.name or "{" in path.name:
+                if path.suffix == ".rec":
+                    raise FacekdError(f"{path} means several .rec files: name one of them.")
                 return Place("shards", path)
             raise FacekdError(f"{path} does not exist.")
         if not path.is_file():

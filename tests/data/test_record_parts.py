@@ -8,6 +8,7 @@ import pytest
 import facekd.data_tools.mapped_file
 from facekd.data.faces import load_faces
 from facekd.data_tools.images import encode_jpeg
+from facekd.data_tools.kinds import locate
 from facekd.data_tools.labelled import open_labelled
 from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
 from facekd.errors import FacekdError
@@ -144,6 +145,12 @@ def test_what_is_no_set_of_parts(parts, source, message):
     named = [str(parts / s) for s in source] if isinstance(source, list) else parts / source
     with pytest.raises(FacekdError, match=message):
         load(named)
+
+
+@pytest.mark.parametrize("name", ["", "part-{00..02}.rec"])
+def test_parts_are_verified_one_by_one(parts, name):
+    with pytest.raises(FacekdError, match=r"\.rec files: name one of them"):
+        locate(parts / name)
 
 
 def test_an_empty_list_is_refused():
