@@ -31,8 +31,11 @@ def in_float32(tail: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) ->
         return tail(x.float())
 
 
+_counted: dict[tuple[str, int], tuple[int, int]] = {}
+
+
 def count(model: nn.Module, input_size: int) -> tuple[int, int]:
-    """Size and cost of a network.
+    """Size and cost of a network; networks of one structure are counted once.
 
     Args:
         model: A backbone: float32 (n, 3, s, s) -> (n, d).
@@ -42,6 +45,13 @@ def count(model: nn.Module, input_size: int) -> tuple[int, int]:
         Number of parameters (weights, batch-norm affine, PReLU slopes), and multiply-accumulates
         of convolutions and linear layers for one image.
     """
+    structure = repr(model), input_size
+    if structure not in _counted:
+        _counted[structure] = _count(model, input_size)
+    return _counted[structure]
+
+
+def _count(model: nn.Module, input_size: int) -> tuple[int, int]:
     params = sum(p.numel() for p in model.parameters())
     device = next(model.parameters()).device
     training = model.training
