@@ -310,6 +310,7 @@ def test_ctrl_c_on_a_terminal_saves_and_the_same_command_goes_on(tmp_path):
     deadline = time.monotonic() + 100
     while not any(saved.glob("step-*")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert process.poll() is None, process.communicate()
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=100)
     assert process.returncode == 130, err
