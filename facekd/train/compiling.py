@@ -48,7 +48,7 @@ def compile_network(
         try:
             after = _rate(whole, images, precision)
         except Exception as error:  # whatever the compiler raises: training goes on without it
-            failure = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            failure = " ".join(str(error).split("\n")[:2]).strip() or repr(error)
     whole.network.load_state_dict(state)
     whole.network.zero_grad(set_to_none=True)
     failure = next(filter(None, ranks.each(failure)), "")

@@ -2,13 +2,15 @@
 
 import json
 import os
+from functools import partial
 
 import pytest
 import torch
-from tiny_runs import recipe, rows, same_weights, weights
+from tiny_runs import recipe, rows, same_weights, tiny, weights
 from torch import nn
 
-from facekd.train import loop
+from facekd.backbones import BACKBONES
+from facekd.train import loop, stages
 from facekd.train.ema import start_mean, update_mean, with_mean
 from facekd.train.log import append_rows
 from facekd.train.stages import run_recipe
@@ -20,11 +22,11 @@ SHORT = {"schedule": {"epochs": 1}}
 
 def test_passes_that_are_accumulated_are_one_batch(tmp_path):
     common = {"model": SMALL, "freeze_bn": True}
-    stages = {"one": SHORT, "four": SHORT | {"accumulate": 4}}
-    run_recipe(recipe(tmp_path, stages, common=common))
-    one, four = (rows(tmp_path / "run" / name / "metrics.csv")[0] for name in stages)
+    made = {"one": SHORT, "four": SHORT | {"accumulate": 4}}
+    run_recipe(recipe(tmp_path, made, common=common))
+    one, four = (rows(tmp_path / "run" / name / "metrics.csv")[0] for name in made)
     assert float(one["loss"]) == pytest.approx(float(four["loss"]), rel=1e-5)
-    ours, theirs = (weights(tmp_path / f"run/{name}.pt") for name in stages)
+    ours, theirs = (weights(tmp_path / f"run/{name}.pt") for name in made)
     for key, tensor in ours.items():
         assert torch.allclose(tensor, theirs[key], rtol=1e-4, atol=1e-5), key
 
@@ -52,7 +54,6 @@ def test_ema_of_a_run_is_that_of_a_slow_loop(tmp_path, monkeypatch):
 
     monkeypatch.setattr(loop, "update_mean", update)
     first, start = {}, loop.train
-    from facekd.train import stages
 
     def train(run, around, log):
         first.update({k: v.double() for k, v in run.model.state_dict().items()})
@@ -88,26 +89,37 @@ def test_a_copy_carries_the_mean_and_the_network_stays():
 
 
 def test_deterministic_runs_are_equal_and_leave_torch_as_it_was(tmp_path):
-    stages = {"a": SHORT | {"deterministic": True}, "b": SHORT | {"deterministic": True}}
-    run_recipe(recipe(tmp_path, stages))
+    made = {"a": SHORT | {"deterministic": True}, "b": SHORT | {"deterministic": True}}
+    run_recipe(recipe(tmp_path, made))
     assert same_weights(tmp_path / "run/a.pt", tmp_path / "run/b.pt")
     assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_a_network_that_cannot_be_compiled_trains_as_it_is(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/no/such/compiler",))
-    monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
-    stages = {"plain": SHORT, "failing": SHORT | {"compile": "on"}}
-    run_recipe(recipe(tmp_path, stages))
+    def backend(graph, inputs):
+        raise OSError("no compiler here")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    made = {"plain": SHORT, "failing": SHORT | {"compile": "on"}}
+    run_recipe(recipe(tmp_path, made))
     told = capsys.readouterr().out
     assert "stage 'failing': compile: off, because torch.compile failed here (" in told
+    assert "no compiler here)" in told
     assert same_weights(tmp_path / "run/plain.pt", tmp_path / "run/failing.pt")
+
+
+def without_dropout(embedding_dim: int, input_size: int):
+    """A compiled network draws other random numbers."""
+    return nn.Sequential(*(m for m in tiny(embedding_dim, input_size) if type(m) is not nn.Dropout))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("wanted", ["on", "auto"])
-def test_a_compiled_network_trains_alike_and_its_gain_is_told(tmp_path, capsys, wanted):
-    common = {"model": SMALL}
+def test_a_compiled_network_trains_alike_and_its_gain_is_told(
+    tmp_path, monkeypatch, capsys, wanted
+):
+    monkeypatch.setitem(BACKBONES._entries, "plain", without_dropout)
+    common = {"model": {"backbone": "plain", "embedding_dim": 8, "input_size": 32}}
     run_recipe(recipe(tmp_path, {"a": SHORT, "b": SHORT | {"compile": wanted}}, common=common))
     told = capsys.readouterr().out
     assert "img/s as it is, " in told
@@ -146,10 +158,10 @@ def test_a_table_begun_with_other_columns_keeps_them(tmp_path):
 def test_on_a_cuda_device(tmp_path, precision, optimizer):
     settings = {"device": "cuda", "precision": precision, "deterministic": precision == "fp32"}
     common = {"model": SMALL, "optimizer": {"name": optimizer, "lr": 0.01}, **settings}
-    stages = {"t": {}, "s": {"teacher": "t", "loss": "th_kd", "accumulate": 2, "ema": 0.9}}
+    made = {"t": {}, "s": {"teacher": "t", "loss": "th_kd", "accumulate": 2, "ema": 0.9}}
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    run_recipe(recipe(tmp_path, stages, common=common))
-    for name in stages:
+    run_recipe(recipe(tmp_path, made, common=common))
+    for name in made:
         assert all(torch.isfinite(v).all() for v in weights(tmp_path / f"run/{name}.pt").values())
         (row,) = rows(tmp_path / "run" / name / "metrics.csv")
         assert float(row["skipped_steps"]) < 6
