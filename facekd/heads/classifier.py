@@ -1,13 +1,14 @@
 """A classifier over identities: one weight row a class (or several), read as cosines or logits."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from facekd.errors import FacekdError
 from facekd.files import atomic_path
@@ -36,10 +37,38 @@ def cosines_with(embeddings: Tensor, weight: Tensor) -> Tensor:
     Computed in float32 (float64 when both sides are) under any autocast; a zero row gives 0.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
-        lengths = torch.linalg.vector_norm(weight, dim=1).clamp_min(_SHORTEST)
-        # Lengths are divided out after the product: no normalised copy of a (C, d) weight.
-        cosines: Tensor = F.linear(unit(embeddings), weight) / lengths
+        cosines: Tensor = _Cosines.apply(unit(embeddings), weight)
         return cosines
+
+
+class _Cosines(torch.autograd.Function):
+    """u . w_j / |w_j| with as few passes over an (n, d) weight as there can be.
+
+    Lengths are divided out after the product, so there is no normalised copy of the weight; the
+    gradient d/dw_j = (g_j u - (g_j c_j) w_j / |w_j|) / |w_j| is one product and one update in place
+    (autograd's own takes twice the time at 85,742 x 512). It has no second derivative.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, directions: Tensor, weight: Tensor) -> Tensor:
+        lengths = torch.linalg.vector_norm(weight, dim=1)
+        counted = lengths > _SHORTEST
+        lengths = lengths.clamp_min(_SHORTEST)
+        cosines = F.linear(directions, weight).div_(lengths)
+        ctx.save_for_backward(directions, weight, lengths, counted, cosines)
+        return cosines
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        directions, weight, lengths, counted, cosines = ctx.saved_tensors
+        scaled = grad / lengths
+        to_directions = scaled @ weight if ctx.needs_input_grad[0] else None
+        to_weight = None
+        if ctx.needs_input_grad[1]:
+            along = (scaled * cosines).sum(dim=0).div_(lengths) * counted
+            to_weight = (scaled.T @ directions).addcmul_(weight, along.unsqueeze(1), value=-1)
+        return to_directions, to_weight
 
 
 class Classifier(nn.Module):

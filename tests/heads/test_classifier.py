@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from facekd.errors import FacekdError
-from facekd.heads.classifier import Classifier, load_head, save_head, unit
+from facekd.heads.classifier import Classifier, cosines_with, load_head, save_head, unit
 
 
 def test_cosines_and_logits_equal_scalar_loops():
@@ -270,3 +270,24 @@ def test_a_file_whose_centres_do_not_fit_is_told(tmp_path, tensors, centres, mes
     with pytest.raises(FacekdError, match=message) as caught:
         load_head(path)
     assert "x.safetensors" in str(caught.value)
+
+
+def test_the_gradient_of_cosines_is_that_of_their_definition():
+    rng = torch.Generator().manual_seed(3)
+    embeddings = torch.randn(4, 5, generator=rng, dtype=torch.float64).requires_grad_()
+    weight = torch.randn(7, 5, generator=rng, dtype=torch.float64)
+    weight[2] = 0.0
+    weight[3] *= 1e-8  # counts as zero
+    weight.requires_grad_()
+    pull = torch.randn(4, 7, generator=rng, dtype=torch.float64)
+    lengths = weight.norm(dim=1).clamp_min(1e-6)
+    expected = embeddings @ weight.T / (embeddings.norm(dim=1, keepdim=True) * lengths)
+    found = cosines_with(embeddings, weight)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    inputs = [embeddings, weight]
+    for a, b in zip(
+        torch.autograd.grad(found, inputs, pull),
+        torch.autograd.grad(expected, inputs, pull),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
