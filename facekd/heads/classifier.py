@@ -59,7 +59,7 @@ class _Cosines(torch.autograd.Function):
         return cosines
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         directions, weight, lengths, counted, cosines = ctx.saved_tensors
         scaled = grad / lengths
