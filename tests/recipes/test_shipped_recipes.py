@@ -114,7 +114,9 @@ def one_step(recipe: Recipe) -> list[str]:
     """Overrides under which each stage takes a single step, and which change nothing else."""
     overrides = ["data.workers=0"]
     if recipe.data.source == "synthetic":
-        overrides += ["data.synthetic.identities=6", "data.synthetic.images_per_identity=3"]
+        people = 6 + recipe.data.holdout
+        overrides += [f"data.synthetic.identities={people}"]
+        overrides += ["data.synthetic.images_per_identity=3"]
     any_file = any(is_file(s) for stage in recipe.stages.values() for s in stage.sources().values())
     for name, stage in recipe.stages.items():
         at = f"stages.{name}"
