@@ -11,7 +11,7 @@ each); the batch is that of all of them, the memory that of one.
 Then the same for 2 M identities on 8 devices by arithmetic: per device, with C identities, N images
 of all devices, width d, W devices, sample rate r, in bytes of float32:
 
-    4 d C/W (1 + 1 + r)         weight, momentum, gradient
+    4 d C/W (1 + 1 + 2 r)       weight, momentum, gradient and one more while it is made
   + 4 d r C/W 2                 r < 1: the drawn rows of weight and momentum, copied
   + 4 N r C/W k                 logits; k: what the measured peak leaves for them, in copies
 
@@ -46,7 +46,7 @@ from facekd.ranks import world
 from facekd.train.clipping import clip_gradients
 
 WIDTH = 512
-COPIES = 6.0  # of the logits, to see beforehand what fits
+COPIES = 5.0  # of the logits, to see beforehand what fits
 PUBLISHED = {  # identities: data parallel, model parallel, Partial FC 0.1; MB a device
     125_000: (7358, 5306, 4868),
     1_000_000: (23708, 9966, 5620),
@@ -59,7 +59,7 @@ PUBLISHED = {  # identities: data parallel, model parallel, Partial FC 0.1; MB a
 def head_bytes(own: int, images: int, rate: float, copies: float) -> float:
     """The module's arithmetic, for a device with `own` identities."""
     copied = 2 * rate if rate < 1 else 0.0
-    return 4.0 * own * (WIDTH * (2 + rate + copied) + images * rate * copies)
+    return 4.0 * own * (WIDTH * (2 + 2 * rate + copied) + images * rate * copies)
 
 
 def one(identities: int, rate: float, batch: int, device: str, steps: int) -> dict[str, float]:
