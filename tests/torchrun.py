@@ -28,3 +28,9 @@ def finish(process, code=0):
         process.kill()
     assert process.returncode == code, f"{out}\n{err}"
     return out, err
+
+
+def children(pid):
+    """The processes that a process started."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]

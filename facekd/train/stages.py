@@ -18,7 +18,7 @@ from facekd.train.distributed import joined, lost_process_told, share_network
 from facekd.train.ema import with_mean
 from facekd.train.log import Log, Quiet
 from facekd.train.loop import Around, train
-from facekd.train.plan import StagePlan, plan_recipe
+from facekd.train.plan import plan_recipe
 from facekd.train.results import (
     check_allowed,
     checkpoints_of,
@@ -29,6 +29,7 @@ from facekd.train.results import (
     write_results,
     write_stage_head,
 )
+from facekd.train.stage_plan import StagePlan
 from facekd.train.status import told_status
 from facekd.train.step_module import StepModule, deterministic
 from facekd.train.stopping import Stopping
@@ -73,6 +74,8 @@ def _run(
         describe_run(whole)
     for plan in plans:
         if is_finished(plan):
+            if together.rank == 0:
+                checkpoints_of(plan).clear()  # where a kill came between the results and this
             kept = "".join(f"; {change}, and it stays" for change in changes[plan.name].values())
             print(f"stage {plan.name!r} is finished: {plan.model_path}{kept}")
         else:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_runs import rows, same_weights, weights, write_recipe
-from torchrun import TRAIN, finish, start_together
+from torchrun import TRAIN, children, finish, start_together
 
 from facekd.data.augment import Augment
 from facekd.data.batches import Batches
@@ -82,12 +82,6 @@ def test_only_the_first_process_tells_and_the_cache_is_filled_by_all(runs):
     assert set(summary["machine"]["step_ms"]) == {"data", "forward", "backward", "step"}
     status = json.loads((folder / "four/run/student/status.json").read_text())
     assert (status["status"], status["step"]) == ("finished", 6)
-
-
-def children(pid):
-    """The processes that a process started."""
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(child) for child in file.read().split()]
 
 
 def wait_for(condition, process):
