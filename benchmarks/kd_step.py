@@ -41,7 +41,8 @@ from facekd.teacher.cache import EmbeddingCache
 from facekd.train.build import build_training
 from facekd.train.checkpoint import Training
 from facekd.train.loop import Around, take_step
-from facekd.train.plan import StagePlan, plan_recipe
+from facekd.train.plan import plan_recipe
+from facekd.train.stage_plan import StagePlan
 
 CPU = torch.device("cpu")
 STUDENT = "mobilefacenet_w2"

@@ -21,7 +21,6 @@ from facekd.teacher.centres import class_centres
 from facekd.train.checkpoint import Training
 from facekd.train.distributed import seed_this_process, sync_batch_norm
 from facekd.train.ema import start_mean
-from facekd.train.plan import TEACHER_NEEDS, StagePlan
 from facekd.train.precision import settle_precision
 from facekd.train.schedule import make_optimizer
 from facekd.train.sources import (
@@ -31,6 +30,7 @@ from facekd.train.sources import (
     locate,
     open_teacher,
 )
+from facekd.train.stage_plan import TEACHER_NEEDS, StagePlan
 
 
 def pick_device(stage: Stage) -> torch.device:

@@ -13,9 +13,10 @@ from facekd.recipe import Recipe, Stage, is_file
 from facekd.recipe_file import shipped_recipes
 from facekd.teacher.cache import cache_bytes
 from facekd.train.build import pick_device
-from facekd.train.plan import StagePlan, plan_recipe
+from facekd.train.plan import plan_recipe
 from facekd.train.results import check_allowed, refuse_changes
 from facekd.train.sources import find_head
+from facekd.train.stage_plan import StagePlan
 from facekd.train.subcentres import far_path
 from facekd.train.validate import check_validation
 

@@ -26,8 +26,8 @@ from facekd.train.clipping import clip_gradients
 from facekd.train.ema import update_mean
 from facekd.train.log import Log
 from facekd.train.nonfinite import NonFinite
-from facekd.train.plan import StagePlan
 from facekd.train.schedule import lr_factor
+from facekd.train.stage_plan import StagePlan
 from facekd.train.step_module import StepModule, set_training
 from facekd.train.stopping import Interrupted, Stopping
 from facekd.train.timing import StepTimer

@@ -12,7 +12,7 @@ from facekd.data.loader import Batch
 from facekd.errors import FacekdError
 from facekd.train.checkpoint import Training
 from facekd.train.log import append_rows, keep_rows
-from facekd.train.plan import StagePlan
+from facekd.train.stage_plan import StagePlan
 from facekd.train.step_module import first_not_finite
 
 

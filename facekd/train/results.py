@@ -23,8 +23,8 @@ from facekd.train.checkpoint import Training, read_network
 from facekd.train.checkpoints import Checkpoints
 from facekd.train.ema import with_mean
 from facekd.train.head_file import write_head
-from facekd.train.plan import StagePlan
 from facekd.train.sources import head_path, locate
+from facekd.train.stage_plan import StagePlan
 from facekd.train.subcentres import count_and_list
 
 # what may change between two sittings: it has no influence on the weights

@@ -19,7 +19,7 @@ from facekd.eval.verification import Questions, Verification, verify
 from facekd.fingerprint import fingerprint
 from facekd.model import load_model
 from facekd.train.build import pick_device
-from facekd.train.plan import StagePlan
+from facekd.train.stage_plan import StagePlan
 from facekd.train.study_file import Study, StudyBench
 from facekd.train.study_jobs import Job
 from facekd.train.validate import HOLDOUT

@@ -15,7 +15,7 @@ from facekd.data_tools.review_tables import EXCLUDE_COLUMNS, csv_text
 from facekd.files import write_text
 from facekd.heads.classifier import Classifier
 from facekd.train.checkpoint import Training
-from facekd.train.plan import StagePlan
+from facekd.train.stage_plan import StagePlan
 
 _BATCH = 256
 

@@ -11,7 +11,7 @@ from facekd.eval.trials import Trials
 from facekd.eval.verification import Questions, verify
 from facekd.model import FaceModel
 from facekd.train.log import Log
-from facekd.train.plan import StagePlan
+from facekd.train.stage_plan import StagePlan
 
 HOLDOUT = "holdout"
 _FARS = (1e-2, 1e-3)
