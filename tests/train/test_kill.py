@@ -139,7 +139,7 @@ class Run:
             if in_a_save:
                 wait(lambda: reached() and caught_saving(process.pid, self.folder, chance))
                 return "within a save"
-            time.sleep(chance.uniform(0, 3) * totals["seconds"])
+            time.sleep(chance.uniform(0, 2) * totals["seconds"])
             assert process.poll() is None, f"it ended by itself: {self.told.read_text()}"
             started = children(process.pid)
             if not started or chance.random() < 0.5:
@@ -208,7 +208,7 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bits(tmp_path, world,
     steps = sum(totals[stage] for stage in STAGES)
 
     within_saves = 0
-    for number, target in enumerate(sorted(chance.sample(range(steps * 3 // 4), kills))):
+    for number, target in enumerate(sorted(chance.sample(range(steps // 2), kills))):
         before = saved(killed.folder, totals)
         goes_on = begun(killed.folder)
         how = killed.kill(max(target, before + 1), totals, number % 2 == 0, chance)
