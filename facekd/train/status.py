@@ -2,8 +2,8 @@
 
 import json
 import os
+import platform
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +33,7 @@ def told_status(folder: Path, run: Training, total_steps: int) -> Iterator[None]
             "step": run.step,
             "total_steps": total_steps,
         }
-        content |= {"host": socket.gethostname(), "pid": os.getpid()}
+        content |= {"host": platform.node(), "pid": os.getpid()}
         write_text(folder / "status.json", json.dumps(content | more, indent=2) + "\n")
 
     tell("running")

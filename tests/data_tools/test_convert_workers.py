@@ -101,6 +101,7 @@ def test_two_images_of_one_name_in_two_processes(tmp_path, source):
 
 
 STOPPED = """
+import signal
 import sys
 from facekd.cli.data import main
 from facekd.data_tools import convert as module
@@ -113,6 +114,7 @@ def told(pieces, total):
         yield piece
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     import tqdm
     tqdm.tqdm = lambda pieces, what, total, **more: told(pieces, total)
     sys.exit(main(["convert", *sys.argv[1:], "--workers", "2"]))
