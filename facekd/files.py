@@ -1,5 +1,6 @@
 """Writing files so that they appear whole or not at all."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -40,6 +41,33 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(path: str | Path, otherwise: str) -> Iterator[None]:
+    """Hold a file's lock while the block runs; it is free again however the process ends.
+
+    Processes that this one starts do not inherit it.
+
+    Args:
+        path: The lock file; it is made, and stays.
+        otherwise: What to say when another process holds it.
+
+    Raises:
+        FacekdError: It is held elsewhere, or cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise FacekdError(f"cannot write {path}: {error.strerror or error}.") from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FacekdError(otherwise) from error
+        yield
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -222,7 +222,9 @@ def _move(run: Training, loss: Tensor, clip_norm: float) -> tuple[Tensor, bool]:
     finite = bool(loss.isfinite() & norm.isfinite())
     if finite:
         run.scaler.step(run.optimizer)
-    run.scaler.update()
+        run.scaler.update()
+    elif run.scaler.is_enabled():  # in every process alike, whichever it was that overflowed
+        run.scaler.update(run.scaler.get_scale() * run.scaler.get_backoff_factor())
     return norm, finite
 
 

@@ -1,7 +1,7 @@
 """Running a recipe: each stage once, in order, from where it stopped."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from facekd.eval.together import Alone, Together
+from facekd.files import held
 from facekd.recipe import Recipe, select_stages
 from facekd.train.build import build_teacher, build_training, pick_device
 from facekd.train.checkpoint import Training, read_values
@@ -90,6 +91,8 @@ def run_stage(
 ) -> None:
     """Train one stage to its end, from its newest whole checkpoint where there is one.
 
+    Only one command at a time trains a stage.
+
     Args:
         plan: The stage.
         changes: In which settings it may differ from the checkpoint: dotted key -> a sentence.
@@ -100,6 +103,15 @@ def run_stage(
         facekd.train.loop.Interrupted: A signal stopped it; everything is saved.
     """
     together = together or Alone()
+    taken = (
+        f"another process trains stage {plan.name!r} in {plan.folder} (its number stands in "
+        f"{plan.work_folder / 'status.json'}); wait for it or stop it, or choose another output=."
+    )
+    with held(plan.work_folder / ".lock", taken) if together.rank == 0 else nullcontext():
+        _run_stage(plan, changes, together)
+
+
+def _run_stage(plan: StagePlan, changes: Mapping[str, str] | None, together: Together) -> None:
     device = pick_device(plan.stage)
     checkpoints = checkpoints_of(plan)
     saved, changes = checkpoints.find(), changes or {}

@@ -91,3 +91,21 @@ def test_sigterm_exits_with_143(tmp_path):
     assert process.returncode == 143, err
     assert "its state is saved; the same command goes on from there." in out
     assert f"stopped at step {status(tmp_path)['step']} of 900" in out
+
+
+def test_a_stage_that_another_process_trains_is_left_to_it(tmp_path):
+    lock = tmp_path / "run/s/.lock"
+    holder = (
+        "import sys\nfrom facekd.files import held\n"
+        "with held(sys.argv[1], 'taken'):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", holder, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(FacekdError, match=r"another process trains stage 's' in .*status\.json"):
+        run_recipe(recipe(tmp_path, {"s": {}}))
+    process.kill()
+    process.wait()
+    run_recipe(recipe(tmp_path, {"s": {}}))
+    assert (tmp_path / "run/s.pt").is_file()
