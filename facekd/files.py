@@ -1,5 +1,6 @@
 """Writing files so that they appear whole or not at all."""
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -65,8 +66,12 @@ def held(path: str | Path, otherwise: str) -> Iterator[None]:
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except (BlockingIOError, PermissionError) as error:
             raise FacekdError(otherwise) from error
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
+                raise FacekdError(f"cannot write {path}: {error.strerror or error}.") from error
+            # (Those three are what file systems without locks say.)
         yield
 
 
