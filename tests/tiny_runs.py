@@ -3,9 +3,11 @@
 import csv
 import json
 
+import pytest
 import torch
 from torch import nn
 
+from facekd.backbones import BACKBONES
 from facekd.recipe_file import load_recipe
 from facekd.train.log import OF_THE_MACHINE
 
@@ -38,6 +40,17 @@ def tiny(embedding_dim: int, input_size: int) -> nn.Module:
         nn.Linear(4 * side**2, embedding_dim, bias=False),
         nn.BatchNorm1d(embedding_dim),
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_network():
+    """The tiny network is known while the tests of a folder run, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES._entries, "tiny", tiny)
+        yield
+    torch.set_num_threads(threads)
 
 
 def write_recipe(folder, stages, *, data=None, common=None, **top):

@@ -95,13 +95,13 @@ def _count(text: str) -> int:
 def _study(args: argparse.Namespace) -> int:
     os.environ.setdefault("TQDM_MININTERVAL", "30")  # its bars go into files
     if args.table:
-        from facekd.train.study_table import tabulate
+        from facekd.study.table import tabulate
 
         print(tabulate(args.study, args.override))
         return 0
+    from facekd.study.run import run_study, study_worker
     from facekd.train.distributed import refuse_processes
     from facekd.train.loop import Interrupted
-    from facekd.train.study import run_study, study_worker
 
     refuse_processes("a study trains each run in one process, and several runs at once by --jobs")
     try:

@@ -15,10 +15,10 @@ from typing import Any
 from facekd.errors import FacekdError
 from facekd.fingerprint import fingerprint
 from facekd.recipe import Recipe, Stage
+from facekd.study.file import Study
 from facekd.train.plan import plan_recipe
 from facekd.train.results import checkpoints_of, is_finished, settings_of, summary_path
 from facekd.train.stage_plan import StagePlan
-from facekd.train.study_file import Study
 from facekd.train.validate import check_validation
 
 

@@ -8,7 +8,7 @@ from facekd.eval import draw_means, draw_roc_best
 from facekd.eval.draw_means import Mean
 from facekd.eval.figures import write_figure
 from facekd.eval.results import BenchResult
-from facekd.train.study_methods import MethodRows
+from facekd.study.methods import MethodRows
 
 if TYPE_CHECKING:
     from matplotlib.figure import FigureBase

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from facekd.errors import FacekdError
 from facekd.eval.seeds import SeedDifference, difference_over_seeds
-from facekd.train.study_bench import unpack
-from facekd.train.study_results import Row
+from facekd.study.bench import unpack
+from facekd.study.results import Row
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from facekd.study.grid import Grid, describe, make_grid
+from facekd.study.work import failures, work
 from facekd.train.loop import Interrupted
-from facekd.train.study_grid import Grid, describe, make_grid
-from facekd.train.study_work import failures, work
 
 
 def run_study(path: str, overrides: Sequence[str] = (), jobs: int = 1, check: bool = False) -> int:

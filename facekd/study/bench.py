@@ -18,10 +18,10 @@ from facekd.eval.trials import Trials
 from facekd.eval.verification import Questions, Verification, verify
 from facekd.fingerprint import fingerprint
 from facekd.model import load_model
+from facekd.study.file import Study, StudyBench
+from facekd.study.jobs import Job
 from facekd.train.build import pick_device
 from facekd.train.stage_plan import StagePlan
-from facekd.train.study_file import Study, StudyBench
-from facekd.train.study_jobs import Job
 from facekd.train.validate import HOLDOUT
 
 FARS = (1e-2, 1e-3)

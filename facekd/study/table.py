@@ -10,11 +10,11 @@ from facekd.eval.results import BenchResult, ModelResult
 from facekd.eval.table import Table, as_markdown, as_text
 from facekd.eval.words import NONE, far_name, percent, percent_interval
 from facekd.files import write_text
-from facekd.train.study_bench import FARS, bench_result, read_judged, scores_path
-from facekd.train.study_figures import draw_study
-from facekd.train.study_file import Study, load_study
-from facekd.train.study_methods import MethodRows, Spread, against, by_method
-from facekd.train.study_results import Results
+from facekd.study.bench import FARS, bench_result, read_judged, scores_path
+from facekd.study.figures import draw_study
+from facekd.study.file import Study, load_study
+from facekd.study.methods import MethodRows, Spread, against, by_method
+from facekd.study.results import Results
 
 
 def tabulate(path: str | Path, overrides: Sequence[str] = ()) -> str:

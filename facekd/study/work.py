@@ -22,13 +22,13 @@ from facekd.errors import FacekdError
 from facekd.eval.verification import Verification
 from facekd.eval.words import percent
 from facekd.files import write_text
+from facekd.study.bench import judge, numbers_of
+from facekd.study.grid import Grid, Run, left_words
+from facekd.study.jobs import Job
+from facekd.study.results import FORMAT, Row
+from facekd.study.source import version
 from facekd.train.loop import Interrupted
 from facekd.train.stages import run_recipe
-from facekd.train.study_bench import judge, numbers_of
-from facekd.train.study_grid import Grid, Run, left_words
-from facekd.train.study_jobs import Job
-from facekd.train.study_results import FORMAT, Row
-from facekd.train.study_source import version
 
 _WAIT = 2.0  # seconds between two looks whether another process has finished
 

@@ -7,10 +7,10 @@ from tiny_studies import write_study
 from facekd.cli.train import main
 from facekd.data_tools.pairs import PairSet
 from facekd.errors import FacekdError
-from facekd.train import study_bench
-from facekd.train.study_bench import pack, unpack
-from facekd.train.study_file import StudyBench, load_study
-from facekd.train.study_grid import make_grid
+from facekd.study import bench as study_bench
+from facekd.study.bench import pack, unpack
+from facekd.study.file import StudyBench, load_study
+from facekd.study.grid import make_grid
 
 
 @pytest.mark.parametrize(

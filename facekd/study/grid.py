@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facekd.fingerprint import fingerprint
+from facekd.study.bench import Benches
+from facekd.study.file import Study, load_study
+from facekd.study.jobs import Job, Jobs
+from facekd.study.results import Results, Row, key_of
 from facekd.train.results import differences
-from facekd.train.study_bench import Benches
-from facekd.train.study_file import Study, load_study
-from facekd.train.study_jobs import Job, Jobs
-from facekd.train.study_results import Results, Row, key_of
 
 
 @dataclass(frozen=True)

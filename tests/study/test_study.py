@@ -15,11 +15,12 @@ from tiny_studies import HELD, STAGES, write_study
 from facekd.cli.train import main
 from facekd.eval.accuracy import fold_accuracy
 from facekd.eval.saved_scores import read_scores_file
-from facekd.train import loop, study_work
+from facekd.study import work as study_work
+from facekd.study.bench import unpack
+from facekd.study.grid import describe, make_grid
+from facekd.study.run import run_study
+from facekd.train import loop
 from facekd.train.loop import Interrupted
-from facekd.train.study import run_study
-from facekd.train.study_bench import unpack
-from facekd.train.study_grid import describe, make_grid
 
 MADE_ANEW = ("date", "minutes", "minutes_built_on", "images_per_second", "threads", "commit")
 

@@ -1,0 +1,1 @@
+"""A grid of recipes x seeds: its file, its runs, its table."""

@@ -1,0 +1,1 @@
+from tiny_runs import tiny_network  # noqa: F401
