@@ -7,10 +7,20 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import FacekdError
 from .bin_folder import PAIRS, bin_to_folder, folder_to_bin
+from .columns import (
+    Int64s,
+    column,
+    distinct,
+    numbered,
+    order_of,
+    rising,
+    rows_where,
+    sorted_copy,
+    taken,
+)
 from .forming import FEW
 from .in_processes import in_processes
 from .items import Items
@@ -20,8 +30,6 @@ from .writers import SHARD_BYTES, SetKind, check_destination, kind_of, write_set
 
 Kind = SetKind | Literal["bin"]
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
-
-Int64s = NDArray[np.int64]
 
 _PART = 256  # images that are looked at in one go
 
@@ -85,7 +93,7 @@ def convert(
     found = open_labelled(source, on_bad_record)
     layout = layout or source_layout(found)
     skipped = list(found.images.records.skipped) if isinstance(found.images, RecordImages) else []
-    rows = np.arange(len(found.images), dtype=np.int64)
+    rows = numbered(len(found.images))
     if on_bad_record == "skip":
         rows, unread = _readable(Items(found), workers)
         skipped += unread
@@ -109,9 +117,10 @@ def source_layout(found: LabelledImages) -> Layout:
     if isinstance(found.images, RecordImages):
         return "im2rec" if found.images.records.layout == "im2rec" else "face2rec"
     keys = found.keys
-    if keys is None or np.array_equal(np.sort(keys), np.arange(1, len(keys) + 1)):
+    if keys is None:
         return "face2rec"
-    return "im2rec"
+    keys = keys if rising(keys) else sorted_copy(keys)
+    return "face2rec" if rising(keys) and (keys[0], keys[-1]) == (1, len(keys)) else "im2rec"
 
 
 class _Plan(NamedTuple):
@@ -123,38 +132,41 @@ class _Plan(NamedTuple):
 
 def _plan(found: LabelledImages, rows: Int64s, layout: Layout) -> _Plan:
     if found.keys is not None:
-        rows = rows[np.argsort(found.keys[rows], kind="stable")]
-    labels = found.labels[rows]
+        keys = taken(found.keys, rows)
+        rows = rows if rising(keys) else taken(rows, order_of(keys))
     if layout == "face2rec":
-        if len(run_starts(labels)) > len(np.unique(labels)):
-            rows = rows[np.argsort(labels, kind="stable")]
-        return _Plan(rows, np.arange(1, len(rows) + 1))
+        labels = taken(found.labels, rows)
+        if len(run_starts(labels)) > len(distinct(labels)[0]):
+            rows = taken(rows, order_of(labels))
+        return _Plan(rows, numbered(len(rows), first=1))
     if found.keys is not None and source_layout(found) == "im2rec":
-        return _Plan(rows, found.keys[rows])
-    return _Plan(rows, np.arange(len(rows)))
+        return _Plan(rows, taken(found.keys, rows))
+    return _Plan(rows, numbered(len(rows)))
 
 
 def _shuffled(plan: _Plan, seed: int | None) -> _Plan:
     if seed is None:
         return plan
-    order = np.random.default_rng(seed).permutation(len(plan.rows))
-    return _Plan(plan.rows[order], plan.keys[order])
+    order = numbered(len(plan.rows))
+    np.random.default_rng(seed).shuffle(order)
+    return _Plan(taken(plan.rows, order), taken(plan.keys, order))
 
 
 def _readable(items: Items, workers: int) -> tuple[Int64s, list[str]]:
     """The images that can be read, and a sentence for each other one."""
-    good = np.ones(len(items), dtype=np.bool_)
+    good = column(len(items), np.bool_)
     reasons: list[str] = []
-    parts = [slice(at, at + _PART) for at in range(0, len(items), _PART)]
+    parts = [slice(at, min(at + _PART, len(items))) for at in range(0, len(items), _PART)]
     with ExitStack() as stack:
         found: Iterator[dict[int, str]] = (_unreadable(items.take(part)) for part in parts)
         if workers > 1 and len(items) >= FEW:
             jobs = (items.take(part) for part in parts)
             found = stack.enter_context(closing(in_processes(_unreadable, jobs, workers)))
         for part, bad in zip(parts, found, strict=True):
+            good[part] = True
             good[[part.start + i for i in bad]] = False
             reasons += bad.values()
-    return np.flatnonzero(good), reasons
+    return rows_where(good), reasons
 
 
 def _unreadable(items: Items) -> dict[int, str]:

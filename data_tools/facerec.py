@@ -21,15 +21,23 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FacekdError
+from .columns import (
+    Bools,
+    Column,
+    Int64s,
+    blocks,
+    column,
+    distinct,
+    order_of,
+    rising,
+    rows_where,
+    taken,
+)
 from .record_frames import LENGTH_BITS, LENGTH_MASK, MAGIC, Payload
-from .record_index import Int64s
 from .recordio import IRHeader, RecordFile, unpack
 
-_BLOCK = 1 << 14
 _MINUS_ONE = np.float32(-1).view(np.uint32)
 MAX_LABEL = 1 << 24
-
-Bools = npt.NDArray[np.bool_]
 
 
 class _Heads(NamedTuple):
@@ -71,10 +79,9 @@ class FaceRecords:
         self.promised = None
         if first is not None and 1 <= first[0] < MAX_LABEL:
             self.promised = int(first[0]) - 1
-        labels, good, other = _read_labels(records)
-        bad = ~good & ~other if self.layout == "face2rec" else ~good
+        labels, good, bad = _read_labels(records, ranges=self.layout == "face2rec")
         self.skipped: list[str] = []
-        for row in np.flatnonzero(bad).tolist():
+        for row in bad.tolist():
             reason = _what_is_wrong(records, row)
             if on_bad_record == "error":
                 raise FacekdError(f"{reason} (`facekd-data verify {self.path}` lists all.)")
@@ -88,7 +95,7 @@ class FaceRecords:
         self._records = records.select(rows)
         self.keys = self._records.keys
         self.offsets = self._records.offsets
-        self.labels = labels[rows]
+        self.labels = taken(labels, rows)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -119,7 +126,7 @@ class FaceRecords:
     @property
     def fingerprint(self) -> str:
         """16 hex digits that stand for the labels: how many images each has, in any order."""
-        values, counts = np.unique(self.labels, return_counts=True)
+        values, counts = distinct(self.labels)
         table = np.stack([values, counts]).astype("<i8")
         return sha256(len(self).to_bytes(8, "little") + table.tobytes()).hexdigest()[:16]
 
@@ -168,26 +175,31 @@ def _by_own_ids(records: RecordFile) -> RecordFile:
     """A file without an index by the ids in its image headers, if those are all different."""
     if not records.rebuilt:
         return records
-    ids = np.empty(len(records), dtype=np.int64)
+    ids = column(len(records))
     for part, heads in _read_heads(records):
         ids[part] = heads.id
-    order = np.argsort(ids)
-    if (np.diff(ids[order]) == 0).any():
+    order = order_of(ids)
+    if not rising(taken(ids, order)):
         return records
     records.keys = ids
     return records.select(order)
 
 
-def _read_labels(records: RecordFile) -> tuple[Int64s, Bools, Bools]:
-    """Every record's label, whether it is an image's, and whether it has labels but no image."""
-    labels = np.zeros(len(records), dtype=np.int64)
-    good, other = (np.zeros(len(records), dtype=np.bool_) for _ in range(2))
+def _read_labels(records: RecordFile, ranges: bool) -> tuple[Int64s, Bools, Int64s]:
+    """Every record's label, whether it is an image's, and the rows of those that are bad.
+
+    Args:
+        records: The file.
+        ranges: Whether a record may have labels but no image.
+    """
+    labels, good, bad = column(len(records)), column(len(records), np.bool_), Column()
     for part, heads in _read_heads(records):
         fit = heads.sound & (heads.image_bytes > 0) & _is_label(heads.label)
         labels[part][fit] = heads.label[fit].astype(np.int64)
         good[part] = fit
-        other[part] = heads.sound & (heads.flag > 0) & (heads.image_bytes == 0)
-    return labels, good, other
+        other = heads.sound & (heads.flag > 0) & (heads.image_bytes == 0)
+        bad.extend(np.flatnonzero(~fit & ~other if ranges else ~fit) + part.start)
+    return labels, good, bad.numbers
 
 
 def _rows(chosen: Bools) -> Int64s | slice:
@@ -195,14 +207,13 @@ def _rows(chosen: Bools) -> Int64s | slice:
     first, count = int(chosen.argmax()), int(np.count_nonzero(chosen))
     if chosen[first : first + count].all():
         return slice(first, first + count)
-    return np.flatnonzero(chosen)
+    return rows_where(chosen)
 
 
 def _read_heads(records: RecordFile) -> Iterator[tuple[slice, _Heads]]:
     """Flag, label and id of every record, and which records these are, a block at a time."""
     words = np.frombuffer(records.data, dtype="<u4", count=len(records.data) // 4)
-    for at in range(0, len(records), _BLOCK):
-        part = slice(at, at + _BLOCK)
+    for part in blocks(len(records)):
         yield part, _read_block(records, words, part)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FacekdError
+from .columns import Column
 from .texts import Texts
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm"})
@@ -83,9 +84,8 @@ def list_folder(path: str | Path) -> FolderListing:
         raise FacekdError(
             f"{root} has no sub-folders: expected {root}/NAME/*.jpg, one per identity."
         )
-    places = Texts()
-    counts: list[int] = []
-    for folder in folders:
+    places, labels = Texts(), Column()
+    for label, folder in enumerate(folders):
         images = _images(root / folder)
         if not images:
             raise FacekdError(
@@ -94,9 +94,8 @@ def list_folder(path: str | Path) -> FolderListing:
             )
         for image in images:
             places.append(f"{folder}/{image}")
-        counts.append(len(images))
-    labels = np.repeat(np.arange(len(folders), dtype=np.int64), counts)
-    return FolderListing(places, labels, folders)
+        labels.extend(np.full(len(images), label))
+    return FolderListing(places, labels.numbers, folders)
 
 
 def is_image_name(name: str) -> bool:

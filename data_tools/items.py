@@ -100,7 +100,7 @@ class Items(Sequence[Item]):
     def take(self, part: slice) -> "Items":
         """Some of these alone, small enough to be sent to another process."""
         source = self.source
-        rows = np.arange(len(self))[part] if self._rows is None else self._rows[part]
+        rows = np.arange(*part.indices(len(self))) if self._rows is None else self._rows[part]
         chosen = copy.copy(self)
         chosen._rows, chosen._keys = None, None if self._keys is None else self._keys[part]
         chosen.source = replace(

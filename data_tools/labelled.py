@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import FacekdError
 from ..fingerprint import fingerprint
+from .columns import Column, blocks, column, distinct, first_difference, sorted_copy
 from .facerec import FaceRecords
 from .file_images import FileImages, PathsBelow
 from .folder import is_image_name, list_folder
@@ -159,7 +160,7 @@ def _from_listed_folder(path: Path) -> LabelledImages:
     for place in listed.places:
         inside(path, place)
     images = FileImages(PathsBelow(path, listed.places))
-    identities = len(np.unique(listed.labels))
+    identities = len(distinct(listed.labels)[0])
     return LabelledImages(
         name=path.resolve().name,
         source=f"{path}: {len(images)} images of {identities} identities, by {FOLDER_LIST}",
@@ -177,9 +178,11 @@ def _from_listed_folder(path: Path) -> LabelledImages:
 
 def _check_against_folder(root: Path, places: Sequence[str]) -> None:
     """Check that a folder holds the images its list names, and no others."""
-    hashes = np.fromiter(map(hash, places), np.int64, len(places))
-    known = np.sort(hashes)
-    seen = np.zeros(len(known), dtype=np.bool_)
+    hashes = Column()
+    for place in places:
+        hashes.append(hash(place))
+    known = sorted_copy(hashes.numbers)
+    seen = column(len(known), np.bool_)
     extra, first = 0, ""
     for folder, _, names in os.walk(root):
         below = folder.removeprefix(os.fspath(root)).lstrip(os.sep)
@@ -191,12 +194,14 @@ def _check_against_folder(root: Path, places: Sequence[str]) -> None:
         for i in np.flatnonzero(~is_listed).tolist():
             if is_image_name(names[i]):
                 extra, first = extra + 1, min(first or here[i], here[i])
-    for i in np.flatnonzero(~seen[np.searchsorted(known, hashes)]).tolist():
-        if not (root / places[i]).is_file():
-            raise FacekdError(
-                f"{root / FOLDER_LIST} lists {places[i]}, which is not there; put it back, or "
-                "delete the list, and labels go by the folders' names."
-            )
+    for part in blocks(len(known)):
+        unseen = ~seen[np.searchsorted(known, hashes.numbers[part])]
+        for i in (np.flatnonzero(unseen) + part.start).tolist():
+            if not (root / places[i]).is_file():
+                raise FacekdError(
+                    f"{root / FOLDER_LIST} lists {places[i]}, which is not there; put it back, or "
+                    "delete the list, and labels go by the folders' names."
+                )
     if extra:
         raise FacekdError(
             f"{root / FOLDER_LIST} does not list {first} ({extra} such); list or move it, or "
@@ -204,9 +209,9 @@ def _check_against_folder(root: Path, places: Sequence[str]) -> None:
         )
 
 
-def _bytes_of(numbers: NDArray[np.int64]) -> bytes:
+def _bytes_of(numbers: NDArray[np.int64]) -> memoryview:
     """The same on every machine, for a fingerprint."""
-    return numbers.astype("<i8", copy=False).tobytes()
+    return memoryview(np.ascontiguousarray(numbers, dtype="<i8")).cast("B")
 
 
 def from_records(path: Path, files: Sequence[Path], on_bad_record: OnBad) -> LabelledImages:
@@ -219,7 +224,7 @@ def from_records(path: Path, files: Sequence[Path], on_bad_record: OnBad) -> Lab
     """
     records = open_records(path, files, on_bad_record)
     stats = [file.stat() for file in files]
-    identities = len(np.unique(records.labels))
+    identities = len(distinct(records.labels)[0])
     words = (f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
     tables = map(_bytes_of, (records.keys, records.labels))
     found = LabelledImages(
@@ -249,12 +254,12 @@ def _named_by(lists: list[tuple[Path, int]], found: LabelledImages) -> LabelledI
     ends = np.searchsorted(found.keys, [base for _, base in lists[1:]]).tolist()
     for (path, base), start, end in zip(lists, [0, *ends], [*ends, len(found.keys)], strict=True):
         listed = read_list(path).select(found.keys[start:end] - base)
-        other = np.flatnonzero(listed.labels != found.labels[start:end])
-        if len(other):
-            i = start + int(other[0])
+        other = first_difference(listed.labels, found.labels[start:end])
+        if other is not None:
+            i = start + other
             raise FacekdError(
                 f"{path} gives record {found.keys[i] - base} the label "
-                f"{listed.labels[other[0]]}, {found.images.where(i)} has {found.labels[i]}: it "
+                f"{listed.labels[other]}, {found.images.where(i)} has {found.labels[i]}: it "
                 "belongs to another file; move it away."
             )
         places = Texts(chain(places, listed.places)) if places else listed.places
@@ -266,7 +271,7 @@ def from_shards(path: Path, shards: Sequence[Path]) -> LabelledImages:
     from .tar_shards import read_shards
 
     found = read_shards(shards)
-    identities = len(np.unique(found.labels))
+    identities = len(distinct(found.labels)[0])
     images = len(found.images)
     return LabelledImages(
         name=path.stem if path.suffix == ".tar" else path.resolve().name,

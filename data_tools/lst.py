@@ -5,7 +5,6 @@ That is im2rec's format; between key and path there may be several labels. insig
 folder and the file name are taken.
 """
 
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import FacekdError
 from ..input_file import MAX_LIST, check_input
+from .columns import Column, blocks, column, first_difference, order_of, repeated, rising, taken
 from .facerec import MAX_LABEL
 from .label_vectors import LabelVectors, Vector
 from .safe_paths import check_relative
@@ -49,18 +49,22 @@ class ImageList:
         Raises:
             FacekdError: A record has no line.
         """
-        rows = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
-        absent = np.flatnonzero(self.keys[rows] != keys)
-        if len(absent):
-            raise FacekdError(
-                f"{self.path} has no line for record {keys[absent[0]]} ({len(absent)} of "
-                f"{len(keys)} are missing): it belongs to another file; move it away."
-            )
-        if len(rows) == len(self.keys) and np.array_equal(keys, self.keys):
+        if len(keys) == len(self.keys) and first_difference(keys, self.keys) is None:
             return self
-        return ImageList(
-            self.path, keys, self.labels[rows], self.places.select(rows), self.vectors.select(rows)
-        )
+        rows, missing, first = column(len(keys)), 0, 0
+        for part in blocks(len(keys)):
+            rows[part] = np.searchsorted(self.keys, keys[part]).clip(max=len(self.keys) - 1)
+            absent = np.flatnonzero(self.keys[rows[part]] != keys[part])
+            if len(absent):
+                first = first if missing else keys[part].item(absent[0])
+                missing += len(absent)
+        if missing:
+            raise FacekdError(
+                f"{self.path} has no line for record {first} ({missing} of {len(keys)} are "
+                "missing): it belongs to another file; move it away."
+            )
+        labels, places = taken(self.labels, rows), self.places.select(rows)
+        return ImageList(self.path, keys, labels, places, self.vectors.select(rows))
 
 
 def read_list(path: str | Path) -> ImageList:
@@ -71,7 +75,7 @@ def read_list(path: str | Path) -> ImageList:
             is none, or a path that leaves its folder; a record is listed twice.
     """
     path = Path(path)
-    keys, labels = array("q"), array("q")
+    keys, labels = Column(), Column()
     places, vectors = Texts(), LabelVectors()
     for number, line in _lines(path):
         try:
@@ -83,10 +87,9 @@ def read_list(path: str | Path) -> ImageList:
             vectors.append(len(keys), values)
         keys.append(key)
         places.append(place)
-    if not keys:
+    if not len(keys):
         raise FacekdError(f"{path} lists no images.")
-    numbers, classes = np.frombuffer(keys, np.int64), np.frombuffer(labels, np.int64)
-    return _sorted(ImageList(path, numbers, classes, places, vectors))
+    return _sorted(ImageList(path, keys.numbers, labels.numbers, places, vectors))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -189,12 +192,11 @@ def _is_number(text: str) -> bool:
 
 def _sorted(listed: ImageList) -> ImageList:
     """The list in the order of its keys, none of which occurs twice."""
-    if (listed.keys[1:] > listed.keys[:-1]).all():
+    if rising(listed.keys):
         return listed
-    order = np.argsort(listed.keys, kind="stable")
-    keys = listed.keys[order]
-    twice = np.flatnonzero(keys[1:] == keys[:-1])
-    if len(twice):
-        raise FacekdError(f"{listed.path} lists the record {keys[twice[0]]} more than once.")
+    order = order_of(listed.keys)
+    keys = taken(listed.keys, order)
+    if twice := repeated(keys):
+        raise FacekdError(f"{listed.path} lists the record {twice[0]} more than once.")
     places, vectors = listed.places.select(order), listed.vectors.select(order)
-    return ImageList(listed.path, keys, listed.labels[order], places, vectors)
+    return ImageList(listed.path, keys, taken(listed.labels, order), places, vectors)

@@ -1,6 +1,5 @@
 """A `.rec` with `.idx`, `.lst` and `property`, image after image."""
 
-from array import array
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -8,9 +7,9 @@ from types import TracebackType
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import FacekdError
+from .columns import Column, Int64s, changes, distinct, order_of, repeated, rising, taken
 from .images import decode_rgb
 from .items import Item
 from .lst import list_line, whole_label
@@ -42,7 +41,7 @@ class RecWriter:
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self._path, self._layout = path, layout
-        self._keys, self._labels = array("q"), array("q")
+        self._keys, self._labels = Column(), Column()
         self._size = _CROP
         self._stack = ExitStack()
 
@@ -62,19 +61,19 @@ class RecWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None or not self._keys:
+        if error is not None or not len(self._keys):
             self._stack.__exit__(kind, error, trace)
             return
         with self._stack:
-            keys, labels = (np.frombuffer(one, np.int64) for one in (self._keys, self._labels))
-            ranges = self._ranges(keys, labels)
-            n = len(keys)
-            for i, (start, end) in enumerate(ranges):
+            labels = self._labels.numbers
+            starts = self._starts(self._keys.numbers, labels)
+            n = len(labels)
+            for i, (start, end) in enumerate(pairwise([*starts.tolist(), n + 1])):
                 self._records.write(n + 1 + i, _bounds(n + 1 + i, start, end))
         if self._layout == "face2rec":
             with self._path.open("r+b") as file:
                 file.seek(8)
-                file.write(_bounds(0, n + 1, n + 1 + len(ranges)))
+                file.write(_bounds(0, n + 1, n + 1 + len(starts)))
             height, width = self._size
             text = f"{labels.max() + 1},{height},{width}\n"
             self._path.with_name("property").write_text(text, encoding="ascii")
@@ -89,38 +88,36 @@ class RecWriter:
 
     def append(self, formed: FormedRecord) -> None:
         """Append one image as `form` makes it."""
-        if not self._keys:
+        if not len(self._keys):
             self._size = _size(formed.record)
         self._records.append(formed.key, formed.record)
         self._list.write(formed.line)
         self._keys.append(formed.key)
         self._labels.append(formed.label)
 
-    def _ranges(self, keys: NDArray[np.int64], labels: NDArray[np.int64]) -> list[tuple[int, int]]:
-        """First and behind-last record of each identity, for face2rec; checks the numbers."""
-        if not (keys[1:] > keys[:-1]).all():
-            order = np.argsort(keys, kind="stable")
-            keys, labels = keys[order], labels[order]
-            twice = np.flatnonzero(keys[1:] == keys[:-1])
-            if len(twice):
-                raise FacekdError(f"two images have the record number {keys[twice[0]]}.")
+    def _starts(self, keys: Int64s, labels: Int64s) -> Int64s:
+        """Each identity's first record, for face2rec; checks the numbers."""
+        if not rising(keys):
+            order = order_of(keys)
+            keys, labels = taken(keys, order), taken(labels, order)
+            if twice := repeated(keys):
+                raise FacekdError(f"two images have the record number {twice[0]}.")
         if self._layout == "im2rec":
-            return []
-        if not np.array_equal(keys, np.arange(1, len(keys) + 1)):
+            return np.empty(0, dtype=np.int64)
+        if (keys[0], keys[-1]) != (1, len(keys)):
             raise FacekdError("face2rec numbers its images 1 to n; leave the numbers out.")
         starts = run_starts(labels)
-        if len(starts) != len(np.unique(labels)):
+        if len(starts) != len(distinct(labels)[0]):
             raise FacekdError(
                 "face2rec keeps an identity's images together, and here they are apart: sort them "
                 "by label, or write --layout im2rec."
             )
-        bounds = [*(starts + 1).tolist(), len(keys) + 1]
-        return list(pairwise(bounds))
+        return starts + 1
 
 
-def run_starts(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def run_starts(labels: Int64s) -> Int64s:
     """Where each run of equal labels begins, int64."""
-    return np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
+    return np.concatenate([np.zeros(1, np.int64), changes(labels)])
 
 
 def _bounds(key: int, start: int, end: int) -> bytes:

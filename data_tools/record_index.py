@@ -1,20 +1,17 @@
 """The text index of a `.rec` file: `.idx`, lines of key, tab, byte offset."""
 
 import re
-from array import array
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import FacekdError
 from ..input_file import MAX_LIST, check_input
+from .columns import Column, Int64s
 
 _BLOCK = 1 << 20
 _LONGEST = 64  # bytes of a line; two numbers have 40
-
-Int64s = npt.NDArray[np.int64]
 
 
 def read_index(path: Path) -> tuple[Int64s, Int64s]:
@@ -26,7 +23,7 @@ def read_index(path: Path) -> tuple[Int64s, Int64s]:
     Raises:
         FacekdError: A line is not of that form, or there is none.
     """
-    keys, offsets = array("q"), array("q")
+    keys, offsets = Column(), Column()
     try:
         check_input(path, MAX_LIST)
         with path.open("rb") as file:
@@ -34,13 +31,13 @@ def read_index(path: Path) -> tuple[Int64s, Int64s]:
                 numbers = _parse(text)
                 if numbers is None:
                     raise FacekdError(_bad_line(path, text, len(keys)))
-                keys.frombytes(numbers[0::2].tobytes())
-                offsets.frombytes(numbers[1::2].tobytes())
+                keys.extend(numbers[0::2])
+                offsets.extend(numbers[1::2])
     except OSError as error:
         raise FacekdError(f"cannot read {path}: {error.strerror or error}.") from error
-    if not keys:
+    if not len(keys):
         raise FacekdError(_bad_line(path, b"\n", 0))
-    return np.frombuffer(keys, np.int64), np.frombuffer(offsets, np.int64)
+    return keys.numbers, offsets.numbers
 
 
 def _lines(file: IO[bytes]) -> bytes:

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 
 from ..errors import FacekdError
+from .columns import Column, Int64s, blocks, taken
 from .facerec import FaceRecords
 from .mapped_file import MappedFiles
 from .numbered_files import find_files
 from .record_frames import Payload, record_payload
-from .record_index import Int64s
 from .recordio import IRHeader, unpack
 
 
@@ -45,22 +45,23 @@ class RecordParts(FaceRecords):
         self.skipped, self.skipped_keys = [], []
         self._files = MappedFiles(files)
         self._bases = np.zeros(len(files) + 1, np.int64)
-        layouts, columns = set(), []
+        layouts = set()
+        keys, offsets, labels, numbers = (Column() for _ in range(4))
         for number, file in enumerate(files):
             part = FaceRecords(file, on_bad_record)
             layouts.add(part.layout)
             base = self._bases.item(number)
-            columns.append(
-                (base + part.keys, part.offsets, part.labels, np.full(len(part), number, np.int32))
-            )
+            for rows in blocks(len(part)):
+                keys.extend(base + part.keys[rows])
+                offsets.extend(part.offsets[rows])
+                labels.extend(part.labels[rows])
+                numbers.extend(np.full(rows.stop - rows.start, number))
             self.skipped += part.skipped
             self.skipped_keys += [base + key for key in part.skipped_keys]
             self._bases[number + 1] = base + 1 + max([int(part.keys.max()), *part.skipped_keys])
         self.layout = layouts.pop() if len(layouts) == 1 else "im2rec"
-        self.keys, self.offsets, self.labels = (
-            np.concatenate([part[i] for part in columns]) for i in range(3)
-        )
-        self._part = np.concatenate([part[3] for part in columns])
+        self.keys, self.offsets, self.labels = keys.numbers, offsets.numbers, labels.numbers
+        self._part = numbers.numbers
 
     def read(self, i: int) -> tuple[IRHeader, Payload]:
         """See `FaceRecords.read`."""
@@ -80,7 +81,7 @@ class RecordParts(FaceRecords):
         chosen = copy.copy(self)
         chosen.skipped, chosen.skipped_keys = [], []
         for name in ("keys", "offsets", "labels", "_part"):
-            setattr(chosen, name, getattr(self, name)[rows])
+            setattr(chosen, name, taken(getattr(self, name), rows))
         return chosen
 
     def parts(self) -> Iterator[tuple[Path, int]]:

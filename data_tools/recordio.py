@@ -7,7 +7,6 @@ stand in for the scalar one. All of it little-endian.
 
 import copy
 import struct
-from array import array
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +17,10 @@ import numpy.typing as npt
 
 from ..errors import FacekdError
 from ..files import atomic_path
+from .columns import Column, Int64s, numbered, order_of, repeated, rising, taken
 from .mapped_file import map_file
 from .record_frames import Payload, frame, record_end, record_payload
-from .record_index import Int64s, read_index
+from .record_index import read_index
 
 _BUFFER = 1 << 20
 _HEADER = struct.Struct("<IfQQ")
@@ -85,15 +85,14 @@ class RecordFile:
         self.rebuilt = not index.is_file()
         if self.rebuilt:
             offsets = self._scan()
-            keys = np.arange(len(offsets), dtype=np.int64)
+            keys = numbered(len(offsets))
         else:
             keys, offsets = read_index(index)
-        if not (keys[1:] > keys[:-1]).all():
-            order = np.argsort(keys, kind="stable")
-            keys, offsets = keys[order], offsets[order]
-            twice = np.flatnonzero(keys[1:] == keys[:-1])
-            if len(twice):
-                raise FacekdError(f"{index} lists the record {keys[twice[0]]} more than once.")
+        if not rising(keys):
+            order = order_of(keys)
+            keys, offsets = taken(keys, order), taken(offsets, order)
+            if twice := repeated(keys):
+                raise FacekdError(f"{index} lists the record {twice[0]} more than once.")
         self.keys, self.offsets = keys, offsets
 
     @classmethod
@@ -118,7 +117,7 @@ class RecordFile:
     def select(self, rows: Int64s | slice) -> "RecordFile":
         """The same file with only these entries of the index, in this order."""
         chosen = copy.copy(self)
-        chosen.keys, chosen.offsets = self.keys[rows], self.offsets[rows]
+        chosen.keys, chosen.offsets = taken(self.keys, rows), taken(self.offsets, rows)
         return chosen
 
     def where(self, i: int) -> str:
@@ -144,7 +143,7 @@ class RecordFile:
 
     def _scan(self) -> Int64s:
         """Walk through the whole file and note where records start."""
-        offsets = array("q")
+        offsets = Column()
         at = 0
         while at < len(self.data):
             try:
@@ -156,7 +155,7 @@ class RecordFile:
                 ) from None
             offsets.append(at)
             at = end
-        return np.frombuffer(offsets, np.int64)
+        return offsets.numbers
 
 
 class RecordWriter:

@@ -7,7 +7,6 @@ number, and all labels where there are several.
 
 import json
 import re
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import FacekdError
+from .columns import Column, Int64s, repeated, rising, sorted_copy
 from .folder import SUFFIXES, UNKNOWN_SUFFIX
 from .images import Image, decode_rgb
 from .label_vectors import LabelVectors, Vector
@@ -32,8 +31,6 @@ _IMAGES = frozenset(suffix.removeprefix(".") for suffix in SUFFIXES | {UNKNOWN_S
 _TWO_SAMPLES = "{}: there are two samples of that name; rename one."
 _MAX_TEXT = 1 << 20
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-Int64s = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -131,7 +128,7 @@ def read_shards(shards: Sequence[Path]) -> TarSet:
             too large, its name leaves its folder or occurs twice; a sample has no image, two
             images, or no label.
     """
-    members, labels, keys, hashes = (array("q") for _ in range(4))
+    members, labels, keys, hashes = (Column() for _ in range(4))
     places, vectors = Texts(), LabelVectors()
     for number, shard in enumerate(shards):
         for sample in _samples(shard):
@@ -141,24 +138,24 @@ def read_shards(shards: Sequence[Path]) -> TarSet:
                 label, place, key, vector = _meaning(sample)
             except FacekdError as error:
                 where = f"{shard}, sample {sample.key}"
-                if hash(sample.key) in hashes:
+                if hash(sample.key) in hashes.numbers:
                     raise FacekdError(_TWO_SAMPLES.format(where)) from None
                 raise FacekdError(f"{where}: {error}") from None
             if vector is not None:
                 vectors.append(len(labels), vector)
-            members.extend((number, *sample.image[:2]))
+            members.extend(np.array((number, *sample.image[:2])))
             labels.append(label)
             places.append(place)
             keys.append(key)
             hashes.append(hash(sample.key))
-    if not labels:
+    if not len(labels):
         raise FacekdError(f"{shards[0]} holds no images.")
-    _check_names(shards, np.frombuffer(hashes, np.int64))
-    numbers = np.frombuffer(keys, np.int64)
-    numbered = numbers.min() >= 0 and len(np.unique(numbers)) == len(numbers)
+    _check_names(shards, sorted_copy(hashes.numbers))
+    numbers = keys.numbers
+    numbered = numbers.min() >= 0 and (rising(numbers) or rising(sorted_copy(numbers)))
     return TarSet(
-        TarImages(tuple(shards), np.frombuffer(members, np.int64).reshape(-1, 3)),
-        np.frombuffer(labels, np.int64),
+        TarImages(tuple(shards), members.numbers.reshape(-1, 3)),
+        labels.numbers,
         places,
         numbers if numbered else None,
         vectors,
@@ -166,9 +163,8 @@ def read_shards(shards: Sequence[Path]) -> TarSet:
 
 
 def _check_names(shards: Sequence[Path], hashes: Int64s) -> None:
-    """Make sure that no two samples have one name; only equal hashes are looked at again."""
-    hashes = np.sort(hashes)
-    twice = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+    """Make sure that no two samples have one name; only equal hashes (in order) are looked at."""
+    twice = set(repeated(hashes))
     seen: set[str] = set()
     for shard in shards if twice else ():
         for sample in _samples(shard):

@@ -1,30 +1,29 @@
 """Many short texts in little memory: names of images, of which a set may have millions."""
 
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-_BLOCK = 1 << 14
+from .columns import Column, blocks
 
 
 class Texts(Sequence[str]):
-    """Texts in one run of bytes: each costs its own bytes and eight more; picklable.
+    """Texts in one run of bytes, each its own and eight more, as `columns` keep them; picklable.
 
     Args:
         texts: The first ones; more are appended.
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._bytes = bytearray()
-        self._ends = array("q", [0])
+        self._bytes, self._ends = Column("B"), Column()
+        self._ends.append(0)
         for text in texts:
             self.append(text)
 
     def append(self, text: str) -> None:
         """Add one at the end; it may hold what stands for bytes that are no UTF-8."""
-        self._bytes += text.encode("utf-8", "surrogateescape")
+        self._bytes.extend(text.encode("utf-8", "surrogateescape"))
         self._ends.append(len(self._bytes))
 
     def __len__(self) -> int:
@@ -32,7 +31,8 @@ class Texts(Sequence[str]):
 
     def __getitem__(self, i: int) -> str:  # type: ignore[override]
         i = range(len(self))[i]
-        return self._bytes[self._ends[i] : self._ends[i + 1]].decode("utf-8", "surrogateescape")
+        start, end = self._ends.numbers[i : i + 2].tolist()
+        return self._bytes.numbers[start:end].tobytes().decode("utf-8", "surrogateescape")
 
     def __iter__(self) -> Iterator[str]:
         return (self[i] for i in range(len(self)))
@@ -64,5 +64,5 @@ class Digits(Sequence[str]):
 
 def plain(array: npt.NDArray[np.int64]) -> Iterator[int]:
     """The numbers as Python's own, of which only a block exists at a time."""
-    for at in range(0, len(array), _BLOCK):
-        yield from array[at : at + _BLOCK].tolist()
+    for part in blocks(len(array)):
+        yield from array[part].tolist()

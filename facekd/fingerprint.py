@@ -7,7 +7,7 @@ from pathlib import Path
 from facekd.input_file import check_input
 
 
-def fingerprint(parts: Iterable[str | bytes]) -> str:
+def fingerprint(parts: Iterable[str | bytes | memoryview]) -> str:
     """First 16 hex digits of the sha256 of the parts, each ended by a newline."""
     digest = hashlib.sha256()
     for part in parts:

@@ -195,7 +195,7 @@ def test_pickles_without_its_bytes(tmp_path):
 
 
 def test_reading_is_spread_over_chunks(tmp_path, monkeypatch):
-    monkeypatch.setattr("facekd.data_tools.facerec._BLOCK", 4)
+    monkeypatch.setattr("facekd.data_tools.columns._BLOCK", 4)
     records = FaceRecords(face2rec(tmp_path / "a.rec", [3, 1, 4, 1, 5]))
     assert records.labels.tolist() == [0] * 3 + [1] + [2] * 4 + [3] + [4] * 5
 
