@@ -6,8 +6,6 @@ from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
 from facekd.distill.term import TERMS, Need, Side, Step, Term
-from facekd.errors import FacekdError
-from facekd.heads.classifier import unit
 from facekd.settings import NotNegative
 
 
@@ -21,13 +19,15 @@ class DotRegression(Term):
     learns, combine it with a margin softmax. One class vector an image is read: O(B d), whatever
     the number of identities. Rows with label -1 are left out of the mean; a batch of nothing else
     gives 0. The authors published no code that we know of. The student's embeddings pass through
-    the projector where the teacher's head has another width.
+    the projector where the teacher's head has another width. With partial_fc the mean is over the
+    labelled rows of all processes.
 
     Args:
         head: Whose class vectors.
     """
 
     paper = "FedDr+, arXiv 2406.02355; dot regression: arXiv 2203.09081"
+    by_blocks = True
 
     def __init__(self, head: Side = "teacher") -> None:
         super().__init__()
@@ -37,17 +37,8 @@ class DotRegression(Term):
 
     def forward(self, step: Step) -> Tensor:
         """The mean over the labelled rows: a scalar."""
-        head = step.head(self.head)
-        embeddings = step.embeddings if self.head == "student" else step.projected
-        if embeddings.shape[1] != head.embedding_dim:
-            raise FacekdError(
-                f"term 'dot_regression': the {self.head}'s head reads {head.embedding_dim}-wide "
-                f"embeddings and the student's are {embeddings.shape[1]} wide; put a projector "
-                "between them."
-            )
-        labelled = step.labels >= 0
-        own = head.class_vectors(step.labels.clamp_min(0))
-        cosines = (unit(embeddings) * unit(own)).sum(dim=1)
+        labelled = step.classes(self.head).labelled
+        cosines = step.own_cosines("student", self.head)
         total = ((cosines - 1).square() * labelled).sum() / 2
         return total / labelled.sum().clamp_min(1)
 

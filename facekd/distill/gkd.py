@@ -9,8 +9,8 @@ from torch import Tensor
 from facekd.distill.presets import TermSpec, preset, term_spec
 from facekd.distill.term import TERMS, Side, Step, Term
 from facekd.errors import FacekdError
-from facekd.heads.margin_functions import cosface
-from facekd.ranks import mean
+from facekd.heads.class_block import Classes
+from facekd.heads.margin_functions import change_target, cosface
 from facekd.settings import Angle, Count, Fraction, NotNegative, Positive
 
 
@@ -36,7 +36,7 @@ class GKD(Term):
     a fraction, theirs counts whole epochs; with the adaptive group theirs tries only n = 1, 101,
     201, ..., fails where none of them will do, and weighs the primary part by 4 instead of 8; where
     no class is left for the rest theirs is NaN. Rows with label -1 have no margin and no identity
-    that must be in the group.
+    that must be in the group. With partial_fc the groups are among the classes of the step.
 
     Args:
         group: How large the primary group is.
@@ -56,6 +56,7 @@ class GKD(Term):
     """
 
     paper = "GKD, arXiv 2304.04462"
+    by_blocks = True
     ranks = "the adaptive group's probabilities are averaged over processes: one n for all"
     needs = frozenset({"labels", "student_head", "teacher_head", "teacher_embeddings"})
 
@@ -81,55 +82,75 @@ class GKD(Term):
 
     def forward(self, step: Step) -> Tensor:
         """Mean over the batch, grown by time: a scalar."""
+        classes = step.classes("student")
         student, teacher = self._logits(step, "student"), self._logits(step, "teacher")
         if student.shape != teacher.shape:
             raise FacekdError(
                 f"term 'gkd': the student's head has {student.shape[1]} classes and the teacher's "
                 f"{teacher.shape[1]}; both need the same label map."
             )
-        order = self._order(student.detach(), step.labels)
-        n = self.group_size(student.detach())
-        # Each row's classes from the likeliest on: the primary group is the first n columns.
-        student = student.gather(1, order) / self.temperature
-        teacher = teacher.gather(1, order) / self.temperature
-        value = self.pkd * _divergence(teacher[:, :n], student[:, :n])
-        if n < student.shape[1]:
-            masses = _divergence(_masses(teacher, n), _masses(student, n))
-            value = value + self.bkd * masses
+        count = int(classes.count(student))
+        n = self.group_size(student.detach(), classes)
+        primary = classes.largest(change_target(student.detach(), classes.column, _first), n)
+        both = teacher / self.temperature, student / self.temperature
+        inside = [_Group(logits, primary, classes) for logits in both]
+        value = self.pkd * _divergence(*inside)
+        if n < count:
+            outside = [_Group(logits, ~primary, classes) for logits in both]
+            masses = [
+                torch.stack([group.mass, rest.mass], dim=1).log_softmax(dim=1)
+                for group, rest in zip(inside, outside, strict=True)
+            ]
+            value = value + self.bkd * F.kl_div(
+                masses[1], masses[0], reduction="batchmean", log_target=True
+            )
             if self.skd:
-                value = value + self.skd * _divergence(teacher[:, n:], student[:, n:])
+                value = value + self.skd * _divergence(*outside)
         return self.temperature**2 * self._grown(step.epoch) * value
 
-    def group_size(self, student: Tensor) -> int:
-        """n, in [1, C], from the student's logits, (B, C)."""
+    def group_size(self, student: Tensor, classes: Classes) -> int:
+        """n, in [1, C], from the student's logits, (B, C) or by blocks (N, S)."""
         if self.group == "fixed":
-            return min(self.classes, student.shape[1])
-        likely = mean(F.softmax(student, dim=1).mean(dim=0)).sort(descending=True).values
+            return min(self.classes, int(classes.count(student)))
+        likely = classes.means(classes.log_softmax(student).exp()).sort(descending=True).values
         short = int((likely.cumsum(0) < self.tau).sum())  # so many classes are not enough
         return min(short + 1, len(likely))
 
     def _logits(self, step: Step, side: Side) -> Tensor:
-        return self.scale * cosface(step.cosines(side, side), step.labels, self.m)
-
-    def _order(self, student: Tensor, labels: Tensor) -> Tensor:
-        """Classes of each row from the largest logit on, the row's own identity first: (B, C)."""
-        column = labels.clamp_min(0).unsqueeze(1)
-        own = student.gather(1, column).masked_fill(labels.unsqueeze(1) >= 0, torch.inf)
-        return student.scatter(1, column, own).argsort(dim=1, descending=True)
+        return self.scale * cosface(step.cosines(side, side), step.classes(side).column, self.m)
 
     def _grown(self, epoch: float) -> float:
         return min(epoch / self.ramp_epochs, 1.0) if self.ramp_epochs else 1.0
 
 
-def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
-    """Mean over rows of the KL of the teacher's softmax and the student's."""
-    p, q = F.log_softmax(teacher, dim=1), F.log_softmax(student, dim=1)
-    return F.kl_div(q, p, reduction="batchmean", log_target=True)
+class _Group:
+    """One network's logits in a group of each row's classes.
+
+    Args:
+        logits: (B, C), or (N, S) by blocks.
+        within: Of the same shape, which classes are in the group.
+        classes: Which classes the columns are.
+
+    Attributes:
+        mass: The group as one logit, (B,).
+    """
+
+    def __init__(self, logits: Tensor, within: Tensor, classes: Classes) -> None:
+        self.within, self.classes = within, classes
+        self.mass = classes.logsumexp(logits.masked_fill(~within, -torch.inf))
+        self.log_softmax = logits - self.mass.unsqueeze(1)  # in the group; elsewhere no matter
 
 
-def _masses(logits: Tensor, n: int) -> Tensor:
-    """The first n columns and the rest as two logits, (B, 2)."""
-    return torch.stack([logits[:, :n].logsumexp(1), logits[:, n:].logsumexp(1)], dim=1)
+def _divergence(teacher: _Group, student: _Group) -> Tensor:
+    """Mean over rows of the KL of the teacher's softmax in a group and the student's."""
+    p = teacher.log_softmax.masked_fill(~teacher.within, -torch.inf).exp()
+    summed = (p * (teacher.log_softmax - student.log_softmax)).sum()
+    return teacher.classes.total(summed) / len(p)
+
+
+def _first(target: Tensor) -> Tensor:
+    """The row's own identity before all others."""
+    return torch.full_like(target, torch.inf)
 
 
 @preset("gkd", paper="GKD, arXiv 2304.04462")

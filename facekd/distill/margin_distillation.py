@@ -1,12 +1,10 @@
 """MarginDistillation: the teacher's classifier, and margins that the teacher sets by image."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from facekd.distill.presets import TermSpec, preset, term_spec
 from facekd.distill.term import TERMS, Step, Term
 from facekd.errors import FacekdError
-from facekd.heads.classifier import unit
 from facekd.heads.margin_functions import change_target, sine
 from facekd.ranks import gather
 from facekd.settings import Angle, Positive
@@ -25,7 +23,8 @@ class MarginDistillation(Term):
     [M_min, M_max] (theirs leave it, without bound where the largest is small); where t_y + m_i > pi
     the target is cos t_y - m_i sin m_i, as in our ArcFace (theirs rises again); the largest cosine
     is that of all processes' batches, not of each device's. The student's embeddings pass through
-    the projector where the widths differ. Rows with label -1 are left out.
+    the projector where the widths differ. Rows with label -1 are left out. With partial_fc the mean
+    is over the labelled rows of all processes, and the softmax over the classes of the step.
 
     Args:
         m_max: M_max, the margin of the batch's most typical image, radians.
@@ -38,6 +37,7 @@ class MarginDistillation(Term):
 
     paper = "MarginDistillation, arXiv 2003.02586"
     ranks = "the largest of the teacher's cosines is taken over all processes' batches"
+    by_blocks = True
     needs = frozenset({"labels", "teacher_embeddings", "teacher_head", "projector"})
 
     def __init__(self, m_max: Angle = 0.5, m_min: Angle = 0.2, scale: Positive = 64.0) -> None:
@@ -50,21 +50,20 @@ class MarginDistillation(Term):
 
     def forward(self, step: Step) -> Tensor:
         """Mean cross-entropy over the labelled rows: a scalar."""
-        labels, m = step.labels, self.margins(step).unsqueeze(1)
+        classes, m = step.classes("teacher"), self.margins(step).unsqueeze(1)
 
         def lowered(plain: Tensor) -> Tensor:
             added = plain * m.cos() - sine(plain) * m.sin()  # cos(t + m)
             return added.where(plain.detach() >= -m.cos(), plain - m * m.sin())
 
-        logits = self.scale * change_target(step.cosines("student", "teacher"), labels, lowered)
-        total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
-        return total / (labels >= 0).sum().clamp_min(1)
+        cosines = change_target(step.cosines("student", "teacher"), classes.column, lowered)
+        total = classes.cross_entropy(self.scale * cosines)
+        return total / classes.labelled.sum().clamp_min(1)
 
     def margins(self, step: Step) -> Tensor:
-        """m_i, (B,) in [m_min, m_max], without gradient."""
-        own = step.head("teacher").class_vectors(step.labels.clamp_min(0)).detach()
-        cosines = (unit(step.teacher) * unit(own)).sum(dim=1).clamp_min(0.0)
-        cosines = cosines.masked_fill(step.labels < 0, 0.0)
+        """m_i, (B,) in [m_min, m_max], without gradient; with partial_fc of all rows, (N,)."""
+        cosines = step.own_cosines("teacher", "teacher").detach().clamp_min(0.0)
+        cosines = cosines.masked_fill(~step.classes("teacher").labelled, 0.0)
         largest = gather(cosines.max().unsqueeze(0)).max().clamp_min(1e-12)
         return (self.m_max - self.m_min) * cosines / largest + self.m_min
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from facekd.errors import FacekdError
 from facekd.heads.class_block import ClassBlock, Classes
-from facekd.heads.classifier import Classifier
+from facekd.heads.classifier import Classifier, unit
 from facekd.heads.partial_fc import ShardedClassifier
 from facekd.registry import Registry, first_line
 from facekd.settings import NotNegative, check_settings, check_value
@@ -105,20 +105,6 @@ class Step:
             raise FacekdError("the loss needs a teacher's embeddings, and this step has none.")
         return self.teacher_embeddings
 
-    def head(self, side: Side) -> Classifier:
-        """The student's or the teacher's classifier, all classes in one.
-
-        Raises:
-            FacekdError: This step has none, or its classes are spread over the processes.
-        """
-        head = self._head(side)
-        if isinstance(head, ShardedClassifier):
-            raise FacekdError(
-                f"the loss reads the whole {side} head, and partial_fc spreads its classes over "
-                "the processes; leave partial_fc out."
-            )
-        return head
-
     def classes(self, head: Side) -> Classes:
         """Which classes and rows `cosines` and `logits` under a head have.
 
@@ -184,6 +170,24 @@ class Step:
             return found.logits(rows)
 
         return self.once(("logits", embeddings, head), make)
+
+    def own_cosines(self, embeddings: Side, head: Side) -> Tensor:
+        """Cosines of one side's embeddings with the class vector of each image's identity alone.
+
+        Returns:
+            (B,), or with partial_fc (N,), the rows of `classes`; without meaning where the label is
+            unknown.
+
+        Raises:
+            FacekdError: The head is missing or has several centres a class, or the widths differ.
+        """
+        found, rows = self._head(head), self.read(embeddings, head)
+        found.check_width(rows)
+        if isinstance(found, ShardedClassifier):
+            vectors = found.class_vectors(self._chosen(found))
+        else:
+            vectors = found.class_vectors(self.labels.clamp_min(0))
+        return (unit(rows) * unit(vectors)).sum(dim=1)
 
     def _head(self, side: Side) -> Head:
         head = self.student_head if side == "student" else self.teacher_head

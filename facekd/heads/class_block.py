@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facekd.ranks import largest, rows_of_all, total
+from facekd.ranks import gather, largest, mean, rank, rows_of_all, total
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,22 @@ class Classes:
         """Each row's Euclidean length over all classes, (N,); a zero row has no gradient."""
         lengths: Tensor = torch.linalg.vector_norm(matrix, dim=1)
         return lengths
+
+    def means(self, matrix: Tensor) -> Tensor:
+        """Each class's mean over all processes' rows, of all blocks: (C,), no gradient."""
+        return mean(matrix.mean(dim=0))
+
+    def largest(self, matrix: Tensor, count: int) -> Tensor:
+        """Which columns are among the `count` largest of their row over all blocks, (N, S) bool.
+
+        So many in every row; which of equal ones is left open. No gradient.
+        """
+        columns = matrix.topk(count, dim=1).indices
+        return torch.zeros_like(matrix, dtype=torch.bool).scatter_(1, columns, True)
+
+    def logsumexp(self, logits: Tensor) -> Tensor:
+        """The logarithm of sum_j exp(l_ij) over all classes, (N,); -inf leaves a class out."""
+        return logits.logsumexp(dim=1)
 
     def log_softmax(self, logits: Tensor) -> Tensor:
         """Logarithms of the softmax over all classes, in this block's columns: (N, S)."""
@@ -89,16 +105,32 @@ class ClassBlock(Classes):
         lengths: Tensor = torch.linalg.vector_norm(parts, dim=0)
         return lengths
 
+    def means(self, matrix: Tensor) -> Tensor:
+        """See `Classes`; all processes have the same rows."""
+        return gather(matrix.mean(dim=0))
+
+    def largest(self, matrix: Tensor, count: int) -> Tensor:
+        """See `Classes`."""
+        own = matrix.detach().topk(min(count, matrix.shape[1]), dim=1)
+        values = gather(own.values.T).T
+        places = torch.arange(own.values.shape[1], device=matrix.device)
+        owners = gather(torch.full_like(places, rank()))
+        kept = values.sort(dim=1, descending=True, stable=True).indices[:, :count]
+        mine = (owners[kept] == rank()).sum(dim=1, keepdim=True)  # the first so many of its own
+        inside = torch.zeros_like(matrix, dtype=torch.bool)
+        return inside.scatter_(1, own.indices, places < mine)
+
+    def logsumexp(self, logits: Tensor) -> Tensor:
+        """See `Classes`."""
+        top = largest(logits.amax(dim=1))
+        return total((logits - top.unsqueeze(1)).exp().sum(dim=1)).log() + top
+
     def log_softmax(self, logits: Tensor) -> Tensor:
         """See `Classes`."""
-        return logits - self._logsumexp(logits).unsqueeze(1)
+        return logits - self.logsumexp(logits).unsqueeze(1)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """See `Classes`; the same in every process."""
         own = logits.gather(1, self.column.clamp_min(0).unsqueeze(1)).squeeze(1)
         target = total(own * (self.column >= 0))
-        return ((self._logsumexp(logits) - target) * self.labelled).sum()
-
-    def _logsumexp(self, logits: Tensor) -> Tensor:
-        top = largest(logits.amax(dim=1))
-        return total((logits - top.unsqueeze(1)).exp().sum(dim=1)).log() + top
+        return ((self.logsumexp(logits) - target) * self.labelled).sum()

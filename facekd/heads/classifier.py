@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from facekd.errors import FacekdError
 from facekd.files import atomic_path
+from facekd.heads.weight_rows import WeightRows, linear_logits
 
 HEAD_FORMAT = "1"
 
@@ -71,7 +72,7 @@ class _Cosines(torch.autograd.Function):
         return to_directions, to_weight
 
 
-class Classifier(nn.Module):
+class Classifier(WeightRows):
     """The head that turns embeddings into one number a class, always in float32.
 
     With K > 1 centres a class (Deng et al., Sub-center ArcFace, ECCV 2020), a class's cosine is the
@@ -153,21 +154,6 @@ class Classifier(nn.Module):
         """Number of identities C."""
         return self.weight.shape[0] // self.centres
 
-    @property
-    def embedding_dim(self) -> int:
-        """Width d of the embeddings it reads."""
-        return self.weight.shape[1]
-
-    @property
-    def frozen(self) -> bool:
-        """Whether it never learns."""
-        return not self.weight.requires_grad
-
-    def freeze(self) -> Self:
-        """Keep weight and bias as they are: no gradient, so no optimizer and no weight decay."""
-        self.requires_grad_(False)
-        return self
-
     def cosines(self, embeddings: Tensor) -> Tensor:
         """Cosines between embeddings and class vectors, computed in float32 under any autocast.
 
@@ -183,7 +169,7 @@ class Classifier(nn.Module):
 
     def centre_cosines(self, embeddings: Tensor) -> Tensor:
         """Cosines between embeddings and all centres, (B, C, K); otherwise as `cosines`."""
-        self._check_width(embeddings)
+        self.check_width(embeddings)
         every = cosines_with(embeddings, self.weight)
         return every.view(-1, self.num_classes, self.centres)
 
@@ -199,15 +185,13 @@ class Classifier(nn.Module):
         Raises:
             FacekdError: The head has several centres a class, or another width.
         """
-        self._check_width(embeddings)
+        self.check_width(embeddings)
         if self.centres > 1:
             raise FacekdError(
                 f"a head with {self.centres} centres a class gives cosines and no linear logits; "
                 "use one centre, or terms on cosines."
             )
-        with torch.autocast(embeddings.device.type, enabled=False):
-            wide = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-            return F.linear(wide, self.weight, self.bias)
+        return linear_logits(embeddings, self.weight, self.bias)
 
     def class_vectors(self, labels: Tensor) -> Tensor:
         """The weight rows of some classes, not normalised.
@@ -243,14 +227,6 @@ class Classifier(nn.Module):
             )
         rows = torch.arange(self.num_classes, device=self.weight.device) * self.centres
         return Classifier.from_weight(self.weight[rows + self.dominant], frozen=self.frozen)
-
-    def _check_width(self, embeddings: Tensor) -> None:
-        if embeddings.shape[1] != self.embedding_dim:
-            raise FacekdError(
-                f"a head for {self.embedding_dim}-wide embeddings was given "
-                f"{embeddings.shape[1]}-wide ones; build the network with "
-                f"embedding_dim {self.embedding_dim}, or put a projector between them."
-            )
 
 
 def save_head(path: str | Path, classifier: Classifier, label_map_hash: str) -> None:

@@ -4,14 +4,14 @@ from itertools import pairwise
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facekd.errors import FacekdError
 from facekd.heads.class_block import ClassBlock
 from facekd.heads.classifier import Classifier, cosines_with
 from facekd.heads.drawn_rows import drawn_rows
-from facekd.ranks import gather, rank, world
+from facekd.heads.weight_rows import WeightRows, linear_logits
+from facekd.ranks import gather, rank, total, world
 
 _DRAWN_AT_ONCE = 1 << 14  # rows
 
@@ -32,7 +32,7 @@ def class_range(num_classes: int, place: int, ranks: int) -> range:
     return range(start, start + share + (place < more))
 
 
-class ShardedClassifier(nn.Module):
+class ShardedClassifier(WeightRows):
     """Partial FC: this process's classes of a head, of which each step may see a part.
 
     Every process holds its own classes' rows and computes their cosines for all processes' images;
@@ -90,21 +90,6 @@ class ShardedClassifier(nn.Module):
         own.bias = None if head.bias is None else nn.Parameter(head.bias.detach()[part].clone())
         return own.freeze() if head.frozen else own
 
-    @property
-    def embedding_dim(self) -> int:
-        """Width d of the embeddings it reads."""
-        return self.weight.shape[1]
-
-    @property
-    def frozen(self) -> bool:
-        """Whether it never learns."""
-        return not self.weight.requires_grad
-
-    def freeze(self) -> Self:
-        """Keep weight and bias as they are."""
-        self.requires_grad_(False)
-        return self
-
     def choose(self, labels: Tensor) -> ClassBlock:
         """The classes that take part in a step; the two heads of a step share them.
 
@@ -130,16 +115,26 @@ class ShardedClassifier(nn.Module):
         Returns:
             (N, S) float32 or float64.
         """
-        self._check_width(embeddings)
+        self.check_width(embeddings)
         return cosines_with(embeddings, self._part(self.weight, classes))
 
     def logits(self, embeddings: Tensor, classes: ClassBlock) -> Tensor:
         """Linear logits z W^T + b of the same classes, (N, S); otherwise as `cosines`."""
-        self._check_width(embeddings)
+        self.check_width(embeddings)
         bias = None if self.bias is None else self._part(self.bias, classes)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            wide = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-            return F.linear(wide, self._part(self.weight, classes), bias)
+        return linear_logits(embeddings, self._part(self.weight, classes), bias)
+
+    def class_vectors(self, classes: ClassBlock) -> Tensor:
+        """The weight rows of all processes' images' own classes, not normalised.
+
+        Args:
+            classes: What `choose` gave.
+
+        Returns:
+            (N, d), with gradient, equal in all processes; zeros where the class is unknown.
+        """
+        own = self._part(self.weight, classes)[classes.column.clamp_min(0)]
+        return total(own * (classes.column >= 0).unsqueeze(1))
 
     def _part(self, parameter: Tensor, classes: ClassBlock) -> Tensor:
         return drawn_rows(parameter, classes.drawn, 1.0 / world())
@@ -151,13 +146,6 @@ class ShardedClassifier(nn.Module):
         numbers = torch.rand(len(self.rows), device=self.weight.device)
         numbers[positive] = 2.0
         return numbers.topk(wanted).indices.sort().values
-
-    def _check_width(self, embeddings: Tensor) -> None:
-        if embeddings.shape[1] != self.embedding_dim:
-            raise FacekdError(
-                f"a head for {self.embedding_dim}-wide embeddings was given "
-                f"{embeddings.shape[1]}-wide ones; put a projector between them."
-            )
 
 
 def _drawn_weight(num_classes: int, width: int, rows: range) -> Tensor:

@@ -203,7 +203,7 @@ rows = slice(None) if world == 1 else slice(4 * rank, 4 * rank + 4)
 step = Step(z[rows], labels[rows], torch.arange(8)[rows], t[rows], own, other, epoch=99)
 term = GKD(group="adaptive", tau=0.9, scale=8.0)
 result["value"] = term(step)
-result["n"] = torch.tensor(term.group_size(8.0 * own.cosines(z[rows])))
+result["n"] = torch.tensor(term.group_size(8.0 * own.cosines(z[rows]), step.classes("student")))
 """
 
 

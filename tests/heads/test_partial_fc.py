@@ -7,9 +7,10 @@ import torch
 from two_processes import in_this_process, run_together
 
 from facekd.distill.objective import Objective
-from facekd.distill.term import build_terms
+from facekd.distill.term import Term, build_terms
 from facekd.errors import FacekdError
 from facekd.heads import Classifier, ShardedClassifier
+from facekd.heads.class_block import Classes
 from facekd.heads.partial_fc import class_range
 
 MADE = """
@@ -76,6 +77,17 @@ LOSSES = {margin: [{"term": "margin", "margin": margin}] for margin in [*MARGINS
     ],
     "dist": [{"term": "margin", "margin": "adaface"}, {"term": "dist", "weight": 2.0}],
     "dist on the teacher's head": [{"term": "dist", "head": "teacher", "beta": 2.0}],
+    "dot regression": [
+        {"term": "dot_regression", "head": "student"},
+        {"term": "dot_regression", "head": "teacher", "weight": 0.3},
+    ],
+    "margin distillation": [{"term": "margin_distillation", "scale": 8.0}, {"term": "margin"}],
+    "gkd": [{"term": "gkd", "classes": 4, "skd": 0.5, "ramp_epochs": 0.0, "scale": 8.0}],
+    "gkd of all classes": [{"term": "gkd", "classes": 11, "ramp_epochs": 0.0, "scale": 8.0}],
+    "gkd with one class": [{"term": "gkd", "classes": 1, "ramp_epochs": 0.0, "scale": 8.0}],
+    "gkd, adaptive": [
+        {"term": "gkd", "group": "adaptive", "tau": 0.8, "ramp_epochs": 0.0, "scale": 8.0},
+    ],
 }
 EVERY = f"""
 for name, specs in {LOSSES!r}.items():
@@ -85,6 +97,14 @@ result |= {{f"frozen: {{key}}": value for key, value in frozen.items()}}
 """
 
 
+SPECS = [
+    {"term": "margin", "margin": "cosface", "scale": 8.0},
+    {"term": "kd", "scale": 8.0},
+    {"term": "dist", "scale": 8.0},
+    {"term": "gkd", "classes": 5, "skd": 0.5, "ramp_epochs": 0.0, "scale": 8.0},
+    {"term": "dot_regression", "head": "student"},
+    {"term": "margin_distillation", "scale": 8.0},
+]
 SAMPLED = """
 every, result = result, {}
 from facekd.heads.drawn_rows import step_drawn_rows_alone
@@ -94,9 +114,7 @@ labels = torch.tensor([0, 43, 20, 20, -1, 17, 2, 41])
 torch.manual_seed(rank)
 heads = [ShardedClassifier.part_of(Classifier.from_weight(w, frozen=f), 0.3)
          for w, f in ((weight, False), (teachers, True))]
-specs = [{"term": "margin", "margin": "cosface", "scale": 8.0}, {"term": "kd", "scale": 8.0},
-         {"term": "dist", "scale": 8.0}]
-objective = Objective(build_terms(specs), *heads)
+objective = Objective(build_terms(SPECS), *heads)
 chosen = []
 choose = heads[0].choose
 heads[0].choose = lambda labels: chosen.append(choose(labels)) or chosen[-1]
@@ -140,7 +158,7 @@ def whole() -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> list[dict[str, torch.Tensor]]:
     """What two processes found: every loss with all classes, and three steps with samples."""
-    script = MADE + "KIND = 'sharded'" + EVERY + SAMPLED
+    script = f"SPECS = {SPECS!r}" + MADE + "KIND = 'sharded'" + EVERY + SAMPLED
     return run_together(script, tmp_path_factory.mktemp("two"))
 
 
@@ -202,11 +220,9 @@ def test_the_losses_are_those_over_the_drawn_classes_alone(sampled):
             Classifier.from_weight(before[drawn], frozen=False),
             Classifier.from_weight(sampled[0]["teachers"][drawn]),
         ]
-        terms = [{"term": "margin", "margin": "cosface", "scale": 8.0}]
-        terms += [{"term": name, "scale": 8.0} for name in ("kd", "dist")]
         labels = torch.tensor([drawn.tolist().index(c) if c >= 0 else -1 for c in batch(step)])
         z = (names["images"] @ names["network"]).requires_grad_()
-        total, values = Objective(build_terms(terms), *heads)(
+        total, values = Objective(build_terms(SPECS), *heads)(
             z, labels, names["position"], names["teacher"]
         )
         total.backward()
@@ -300,11 +316,22 @@ def test_a_sample_follows_the_generator():
     assert not torch.equal(first, second)
 
 
+def test_equal_cosines_make_a_group_of_just_so_many_classes():
+    block = ShardedClassifier(9, 4).choose(torch.tensor([3, -1]))
+    rows = torch.tensor([[0.0] * 9, [1.0, 0, 0, 2, 0, 0, 0, 0, 1]])
+    for classes in (block, Classes(block.column)):
+        assert classes.largest(rows, 4).sum(dim=1).tolist() == [4, 4]
+        assert classes.largest(rows, 3)[1].nonzero().flatten().tolist() == [0, 3, 8]
+        assert classes.largest(rows, 9).all()
+
+
 def test_terms_that_read_all_classes_at_once_are_refused():
+    class Whole(Term):
+        needs = frozenset({"student_head"})
+
     heads = ShardedClassifier(6, 4), ShardedClassifier(6, 4)
-    for name in ("gkd", "dot_regression", "margin_distillation"):
-        with pytest.raises(FacekdError, match=f"term '{name}' reads all classes of a head at once"):
-            Objective(build_terms([{"term": name}]), *heads)
+    with pytest.raises(FacekdError, match=r"term 'mine' reads all classes .*use .*gkd, kd, margin"):
+        Objective([("mine", 1.0, Whole())], *heads)
     with pytest.raises(FacekdError, match="spread both"):
         Objective(build_terms([{"term": "kd"}]), heads[0], Classifier(6, 4))
     with pytest.raises(FacekdError, match="one centre a class"):
