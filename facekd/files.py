@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, start: str = "") -> None:
+    """Remove the temporary files that `atomic_path` left in a folder when its process was killed.
+
+    Only for who knows that nobody writes those files now, because he holds a lock on them.
+
+    Args:
+        folder: The folder; what is below it stays.
+        start: Only those of files whose names begin so.
+    """
+    left = re.compile(rf"\.{re.escape(start)}.+\.[a-z0-9_]{{8}}")
+    for path in [*folder.iterdir()] if folder.is_dir() else []:
+        if left.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from facekd.eval.together import Alone, Together
-from facekd.files import held
+from facekd.files import held, sweep
 from facekd.recipe import Recipe, select_stages
 from facekd.train.build import build_teacher, build_training, pick_device
 from facekd.train.checkpoint import Training, read_values
@@ -108,6 +108,9 @@ def run_stage(
         f"{plan.work_folder / 'status.json'}); wait for it or stop it, or choose another output=."
     )
     with held(plan.work_folder / ".lock", taken) if together.rank == 0 else nullcontext():
+        if together.rank == 0:  # what kills left
+            sweep(plan.work_folder)
+            sweep(plan.folder, f"{plan.name}.")
         _run_stage(plan, changes, together)
 
 

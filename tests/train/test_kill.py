@@ -234,6 +234,30 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bits(tmp_path, world,
     assert {p.name for p in killed.folder.iterdir()} >= {p.name for p in calm.folder.iterdir()}
 
 
+def test_the_next_start_sweeps_what_a_kill_left_half_written(tmp_path):
+    """And nothing else: no other stage's, no user's, none in use."""
+    made = recipe(tmp_path, {"student": {}})
+    code = """
+import os, signal, sys
+from facekd.files import atomic_path
+for path in sys.argv[1:]:
+    with_ = atomic_path(path).__enter__()
+    with_.write_text("half")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    run = tmp_path / "run"
+    ours = [run / "student.pt", run / "student.head.safetensors", run / "student/metrics.csv"]
+    others = [run / "student2.pt", run / "mine/status.json"]
+    assert subprocess.run([sys.executable, "-c", code, *ours, *others]).returncode == -9
+    (run / "student/.of_the_user").write_text("kept")
+    halves = [path for path in run.rglob(".*") if path.read_text() == "half"]
+    assert len(halves) == 5
+    run_recipe(made)
+    left = [path for path in halves if path.exists()]
+    assert sorted(path.name[:-9] for path in left) == [".status.json", ".student2.pt"]
+    assert (run / "student/.of_the_user").exists()
+
+
 class KilledError(Exception):
     pass
 
