@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -176,13 +175,15 @@ def _train(run: Training, around: Around, checkpoints: Checkpoints) -> None:
         stack.enter_context(lost_process_told(around.together))
         validator = Validator(plan, log)
 
+        def save() -> None:
+            checkpoints.save(run, about | {"metrics": validator.last})
+
         def validate() -> None:
             if first:
                 validator.look(run.step, with_mean(run.model, run.ema))
             if is_best(run, validator.last):
-                checkpoints.save(run, about)
+                save()
 
-        save = partial(checkpoints.save, run, about)
         train(run, replace(around, validate=validate, save=save), log)
         if first and not validator.last:  # an earlier sitting did the last step and no more
             validator.look(run.step, with_mean(run.model, run.ema))

@@ -191,6 +191,8 @@ def test_the_last_few_and_the_best_stay_and_the_best_network_outlives_them(
     monkeypatch.setattr(validate.Validator, "look", look)
     stop_at(made, 5)
     assert names(tmp_path / "run/student") == ["step-00000004"]  # within an epoch, as the best
+    manifest = tmp_path / "run/student/checkpoints/step-00000004/manifest.json"
+    assert json.loads(manifest.read_text())["metrics"] == {"holdout": {"accuracy": 0.9}}
     stop_at(made, 11)
     assert names(tmp_path / "run/student") == ["step-00000004", "step-00000009"]
     run_recipe(made)
