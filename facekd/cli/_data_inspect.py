@@ -65,7 +65,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
 
 def _facts(place: "Place", arguments: argparse.Namespace) -> dict[str, Any]:
     if place.kind == "model":
-        from facekd.cli.model import describe
+        from facekd.cli._model_info import describe
         from facekd.model import load_model
 
         return {"kind": "network", **describe(load_model(place.path), place.path)}
