@@ -28,7 +28,7 @@ def details(evaluation: Evaluation) -> list[Table]:
         _operating_points(evaluation),
         search_intervals(evaluation),
         _bootstrap(evaluation),
-        _differences(evaluation),
+        differences(evaluation),
         _transferred(evaluation),
         _groups(evaluation),
     )
@@ -168,7 +168,8 @@ def _sure(numbers: Verification, over: SubjectBootstrap) -> list[Row]:
     return rows
 
 
-def _differences(evaluation: Evaluation) -> Table:
+def differences(evaluation: Evaluation) -> Table:
+    """Every other model against the baseline, by pairs; no rows if there are none."""
     rows = [row for bench in evaluation.benches for row in _bench_differences(bench)]
     return Table(
         "Differences on the same pairs, in points (95 % interval; exact McNemar p; thresholds "

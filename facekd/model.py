@@ -14,6 +14,7 @@ from torch import nn
 from facekd import __version__
 from facekd.backbones import BACKBONES, create_backbone
 from facekd.backbones.import_weights import check_state, read_weights
+from facekd.described_weights import read_described
 from facekd.embedder import Array, embed_in_batches
 from facekd.errors import FacekdError
 from facekd.preprocess import Channels, Preprocess
@@ -131,10 +132,13 @@ class FaceModel(nn.Module):
         Raises:
             FacekdError: An extra of another type, or the file cannot be written.
         """
+        write_torch(path, self.content(**extra))
+
+    def content(self, **extra: Any) -> dict[str, Any]:
+        """What `save` writes: format, description and weights, these on the CPU."""
         description = self.description | extra | {"facekd_version": __version__}
         state = {key: value.cpu() for key, value in self.backbone.state_dict().items()}
-        content = {"format": FORMAT, "description": description, "state_dict": state}
-        write_torch(path, content)
+        return {"format": FORMAT, "description": description, "state_dict": state}
 
     @classmethod
     def load(cls, path: str | Path) -> FaceModel:
@@ -151,7 +155,7 @@ class FaceModel(nn.Module):
                 f"{path} is not a facekd model (it has no format number); other networks' weights "
                 "are converted by `facekd-model import`."
             )
-        return _from_content(content, path)
+        return model_from(content, path)
 
 
 def load_model(
@@ -166,7 +170,7 @@ def load_model(
     | suffix | what |
     |---|---|
     | .pt, .pth | a FaceModel, or an arcface_torch state_dict (recognised by its keys) |
-    | .safetensors | such a state_dict |
+    | .safetensors | such a state_dict, or what `facekd-model export` wrote |
     | .params | insightface's MXNet MobileFaceNet |
     | .onnx | any face network, run by onnxruntime |
 
@@ -190,9 +194,13 @@ def load_model(
         from facekd.teacher.onnx import OnnxEmbedder
 
         return OnnxEmbedder(path, input_range, channels or "rgb", device=device)
-    content = read_torch(path) if path.suffix.lower() in TORCH_SUFFIXES else None
+    content: object = None
+    if path.suffix.lower() in TORCH_SUFFIXES:
+        content = read_torch(path)
+    elif path.suffix.lower() == ".safetensors":
+        content = read_described(path)
     if isinstance(content, dict) and "format" in content:
-        model = _from_content(content, path)
+        model = model_from(content, path)
         _check_input(path, model.preprocess, input_range, channels)
     else:
         weights = read_weights(path, content)
@@ -230,8 +238,12 @@ def _check_input(
         )
 
 
-def _from_content(content: dict[str, Any], path: Path) -> FaceModel:
-    """A FaceModel from what its file holds."""
+def model_from(content: dict[str, Any], path: Path) -> FaceModel:
+    """A FaceModel from what its file holds; `path` names it.
+
+    Raises:
+        FacekdError: It is of another format, or its weights are not its network's.
+    """
     if content["format"] != FORMAT:
         raise FacekdError(
             f"{path} is of format {content['format']!r} and this facekd reads format {FORMAT}: "

@@ -231,7 +231,12 @@ def write_results(
         "settings": settings,
     }
     write_text(summary_path(plan), json.dumps(summary, indent=2) + "\n")
-    description = {"stage": plan.name, "recipe": settings, "label_map_hash": label_map.hash}
+    description = {
+        "run": plan.folder.name,
+        "stage": plan.name,
+        "recipe": settings,
+        "label_map_hash": label_map.hash,
+    }
     checkpoints = checkpoints_of(plan)
     if run.best and run.best["step"] < run.step:
         _save_best(checkpoints.path_of(run.best["step"]), best_path(plan), run, description)
