@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -32,15 +33,44 @@ def read_torch(path: Path) -> object:
             warnings.simplefilter("ignore")  # of other kinds of files, which are errors below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise FacekdError(
-            f"{path} is no file of plain weights: it is damaged, or it holds objects or code, none "
-            "of which was run; save the network's state_dict() alone."
-        ) from error
+        raise FacekdError(_of_objects(path, str(error))) from error
     except (RuntimeError, EOFError, OSError, LookupError, ValueError, zipfile.BadZipFile) as error:
+        for kind, (what, remedy) in _OTHER_KINDS.items():
+            if kind in str(error):
+                raise FacekdError(f"{path} is {what}; {_SAVE_AGAIN}: {remedy}.") from error
         raise FacekdError(
             f"{path} ({path.stat().st_size} bytes) is damaged, or no file of torch.save; fetch it "
             "again."
         ) from error
+
+
+_SAVE_AGAIN = "if you trust it, save its weights alone and give that file"
+_OTHER_KINDS = {  # as torch's error names them
+    "TorchScript": (
+        "a TorchScript program, none of which was run",
+        "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pt')",
+    ),
+    "legacy .tar": (
+        "of the tar format of PyTorch's first versions",
+        "torch.save(torch.load(FILE, weights_only=False), 'weights.pt')",
+    ),
+}
+
+
+def _of_objects(path: Path, error: str) -> str:
+    """What to say of a file with more than plain values and tensors in it."""
+    found = re.search(r"GLOBAL (\S+)", error)
+    if not found:
+        return (
+            f"{path} is no file of plain weights: it is damaged, or it holds objects or code, none "
+            "of which was run; save the network's state_dict() alone."
+        )
+    return (
+        f"{path} holds objects or code, none of which was run (such as {found[1]}): a "
+        f"pickled network or training state; {_SAVE_AGAIN}, in the program that wrote it: "
+        "torch.save(torch.load(FILE, weights_only=False).state_dict(), 'weights.pt'), or with "
+        "['state_dict'] in place of .state_dict() for a training state."
+    )
 
 
 def write_torch(path: str | Path, content: dict[str, Any]) -> None:
