@@ -131,7 +131,10 @@ class Teacher(_Strict):
         default=None,
         description="what the network expects pixels 0..255 to become; stated for .onnx",
     )
-    channels: Literal["rgb", "bgr"] = "rgb"
+    channels: Literal["rgb", "bgr"] | None = Field(
+        default=None,
+        description="order that the network expects; default: what its file says, or its software",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -442,7 +445,8 @@ def select_stages(recipe: Recipe, names: Sequence[str]) -> Recipe:
 
 def is_file(source: str) -> bool:
     """Whether a teacher, head or start_from names a file (by its ending) and not a stage."""
-    return Path(source).suffix in {".pt", ".pth", ".onnx", ".params", ".safetensors"}
+    suffixes = {".pt", ".pth", ".ckpt", ".tar", ".onnx", ".params", ".safetensors"}
+    return Path(source).suffix in suffixes
 
 
 def _words_to_bools(value: Any) -> Any:

@@ -93,7 +93,7 @@ def _teacher_dim(
         return None
     if stage.teacher.model in earlier:
         plan = earlier[stage.teacher.model]
-        if stage.teacher.input_range is not None or stage.teacher.channels != "rgb":
+        if (stage.teacher.input_range, stage.teacher.channels) != (None, None):
             raise FacekdError(
                 f"teacher: stage {plan.name!r} knows its own input; leave input_range and channels "
                 "out."

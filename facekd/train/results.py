@@ -113,7 +113,8 @@ def refuse_changes(plan: StagePlan, allowed: Sequence[str] = ()) -> dict[str, st
         before = values["settings"]
     else:
         return {}
-    changes = differences(before, settings_of(plan))
+    now = settings_of(plan)
+    changes = differences(_as_unsaid(before, now), now)
     refused = {key: change for key, change in changes.items() if not _is_under(key, allowed)}
     if refused:
         flags = " ".join(f"--allow-changed {key}" for key in refused)
@@ -124,6 +125,18 @@ def refuse_changes(plan: StagePlan, allowed: Sequence[str] = ()) -> dict[str, st
             "again."
         )
     return changes
+
+
+def _as_unsaid(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a run of the first versions, which wrote "rgb" where a teacher was not asked.
+
+    That stands where nothing is said now either; else it is what somebody asked for.
+    """
+    teacher = before.get("teacher") or {}
+    unsaid = now["teacher"] and now["teacher"]["channels"] is None
+    if unsaid and teacher.get("channels") == "rgb":
+        return before | {"teacher": teacher | {"channels": None}}
+    return before
 
 
 def check_allowed(plans: Sequence[StagePlan], allowed: Sequence[str]) -> None:

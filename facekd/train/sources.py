@@ -49,8 +49,8 @@ def open_teacher(settings: Teacher, folder: Path, device: str) -> Embedder:
         FacekdError: As `facekd.load_model`.
     """
     path = locate(settings.model, folder)
-    asked = None if settings.channels == "rgb" else settings.channels  # "rgb" is the default
-    return load_model(path, input_range=settings.input_range, channels=asked, device=device)
+    given, channels = settings.input_range, settings.channels
+    return load_model(path, input_range=given, channels=channels, device=device)
 
 
 def load_fitting_head(path: Path, label_map: LabelMap, width: int, what: str) -> Classifier:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,6 +162,22 @@ def test_finished_stages_are_not_run_again(undisturbed, monkeypatch, capsys):
     assert [path.name for path in paths] == ["teacher.pt", "student.pt"]
     assert paths[1].stat().st_mtime_ns == before
     assert "stage 'teacher' is finished" in capsys.readouterr().out
+
+
+def test_a_run_of_the_first_versions_wrote_rgb_for_an_unsaid_order_of_channels(
+    undisturbed, tmp_path
+):
+    shutil.copytree(undisturbed / "b", tmp_path / "b")
+    path = tmp_path / "b/run/student/summary.json"
+    summary = json.loads(path.read_text())
+    assert summary["settings"]["teacher"]["channels"] is None
+    summary["settings"]["teacher"]["channels"] = "rgb"
+    path.write_text(json.dumps(summary))
+    run_recipe(recipe(tmp_path / "b", DISTIL, data=HELD))
+    summary["settings"]["teacher"]["channels"] = "bgr"
+    path.write_text(json.dumps(summary))
+    with pytest.raises(FacekdError, match=r"teacher\.channels was 'bgr', is now None"):
+        run_recipe(recipe(tmp_path / "b", DISTIL, data=HELD))
 
 
 @pytest.mark.parametrize(
