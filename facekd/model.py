@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,7 +14,8 @@ from torch import nn
 
 from facekd import __version__
 from facekd.backbones import BACKBONES, create_backbone
-from facekd.backbones.import_weights import check_state, read_weights
+from facekd.backbones.families import Names
+from facekd.backbones.import_weights import fitted, read_weights
 from facekd.described_weights import read_described
 from facekd.embedder import Array, embed_in_batches
 from facekd.errors import FacekdError
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from facekd.embedder import Embedder
 
 FORMAT = 1
-TORCH_SUFFIXES = (".pt", ".pth")
+TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".tar")
 SUFFIXES = (*TORCH_SUFFIXES, ".params", ".safetensors", ".onnx")
 
 
@@ -169,17 +171,17 @@ def load_model(
 
     | suffix | what |
     |---|---|
-    | .pt, .pth | a FaceModel, or an arcface_torch state_dict (recognised by its keys) |
+    | .pt, .pth, .ckpt, .tar | a FaceModel, or other software's state_dict (known by its keys) |
     | .safetensors | such a state_dict, or what `facekd-model export` wrote |
-    | .params | insightface's MXNet MobileFaceNet |
+    | .params | insightface's MXNet MobileFaceNet or LResNet |
     | .onnx | any face network, run by onnxruntime |
 
     Args:
         path: The file.
         input_range: What pixel values 0 and 255 become, for files that do not say; None is what
-            the file says, else (-1, 1), or what the graph or the MXNet training used.
+            the file says, else what the graph or the software that trained it uses.
         channels: Channel order of the network's input, likewise; None is what the file says, else
-            "rgb".
+            what the software that trained it uses ("rgb", or AdaFace's and FaceX-Zoo's "bgr").
         device: Where it runs.
 
     Returns:
@@ -207,14 +209,15 @@ def load_model(
         model = _build(
             path,
             weights.state,
+            weights.names,
             name=weights.name,
             embedding_dim=weights.embedding_dim,
             input_size=weights.input_size,
-            input_range=input_range or weights.input_range,
-            channels=channels or "rgb",
+            input_range=input_range or weights.family.input_range,
+            channels=channels or weights.family.channels,
             **weights.kwargs,
         )
-        model.description["imported_from"] = weights.source
+        model.description["imported_from"] = weights.family.name
     return model.to(device)
 
 
@@ -271,15 +274,17 @@ def model_from(content: dict[str, Any], path: Path) -> FaceModel:
     return model
 
 
-def _build(path: Path, state: dict[str, torch.Tensor], **arguments: Any) -> FaceModel:
+def _build(
+    path: Path, state: Mapping[str, torch.Tensor], names: Names = str, **arguments: Any
+) -> FaceModel:
     """A FaceModel around weights; nothing is drawn at random or allocated twice."""
     try:
         with torch.device("meta"):
             model = FaceModel.create(**arguments)
-        check_state(model.backbone, state)
+        ours = fitted(model.backbone, state, names)
     except FacekdError as error:
         raise FacekdError(f"{path}: {error}") from error
-    model.backbone.load_state_dict(state, assign=True)
+    model.backbone.load_state_dict(ours, assign=True)
     model.name = path.stem
     return model.eval()
 

@@ -116,7 +116,8 @@ def without(state, name):
         (lambda s: [1, 2], "holds a list, not weights"),
         (
             lambda s: {"x.weight": torch.zeros(3)},
-            r"mobilefacenet \(.*\) and iresnet \(.*fc\.weight",
+            r"tried arcface_torch mobilefacenet \(which has layers\.0.*\), .* adaface iresnet \(.*"
+            r" and facexzoo .*; its weights begin with x\.weight \(3,\)",
         ),
         (lambda s: s | {"extra.weight": torch.zeros(1)}, r"1 unexpected \(extra\.weight\)"),
         (lambda s: without(s, "layers.4.layers.2.layers.0.weight"), r"1 missing \(layers\.4"),
@@ -126,7 +127,11 @@ def without(state, name):
         ),
         (lambda s: s | {"conv_sep.layers.0.weight": torch.zeros(())}, "has 4 dimensions"),
         (lambda s: s | {"conv_sep.layers.0.weight": torch.zeros(4, 4, 1, 1)}, "has scale 16"),
-        (lambda s: {k: v for k, v in s.items() if "layers.3.layers.2" not in k}, r"\(1, 3, 6, 2\)"),
+        (lambda s: {k: v for k, v in s.items() if "layers.3.layers.3" not in k}, r"\(1, 3, 6, 2\)"),
+        (
+            lambda s: {k: v for k, v in s.items() if "layers.3.layers.2" not in k},
+            r"32 missing \(layers\.3\.layers\.2",
+        ),
         (lambda s: s | {"name": "mbf"}, "'name' is a str, not a tensor"),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from facekd.backbones import BACKBONES, count, create_backbone
+from facekd.backbones.taps import stage_channels
 from facekd.errors import FacekdError
 
 # name, embedding, width, parameters, GMAC: the first five from the papers and their codebases
@@ -167,6 +168,20 @@ def test_every_parameter_learns():
         (model(torch.randn(8, 3, 32, 32)) * weights).sum().backward()
         for key, parameter in model.named_parameters():
             assert not parameter.requires_grad or parameter.grad.abs().max() > 0, key
+
+
+def test_adafaces_variants_of_iresnet_learn():
+    torch.manual_seed(0)
+    kwargs = {"affine": False, "se": True, "subsample": True}
+    model = create_backbone("r18", 8, input_size=32, **kwargs)
+    first = model.layer1[0].downsample
+    assert list(first.parameters()) == []
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.equal(first(x), x[:, :, ::2, ::2])
+    (model(torch.randn(8, 3, 32, 32)) * torch.randn(8, 8)).sum().backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad.abs().max() > 0, key
+    assert stage_channels(model, 32) == {1: 64, 2: 128, 3: 256, 4: 512}
 
 
 @pytest.mark.parametrize(
