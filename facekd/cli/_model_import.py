@@ -10,7 +10,8 @@ from facekd.errors import FacekdError
 
 EXAMPLE = """examples:
   facekd-model import backbone.pth teacher.pt
-  facekd-model import bgr_net.pth teacher.pt --channels bgr --input-range=-1,1
+  facekd-model import adaface_ir50_ms1mv2.ckpt teacher.pt      # takes BGR: known from its weights
+  facekd-model import other.pth teacher.pt --channels bgr --input-range=-1,1
 """
 
 
@@ -21,12 +22,15 @@ def add(commands: Commands) -> None:
         "import",
         "turn other software's weights into a .pt that describes itself",
         EXAMPLE,
+        more="Whose they are, what network, and what input it takes is known from their names and "
+        "shapes; what you say of the input goes first.",
     )
     parser.add_argument(
         "source",
         metavar="SRC",
         type=Path,
-        help="of insightface's arcface_torch (.pt, .pth, .safetensors) or MXNet (.params)",
+        help="of insightface (arcface_torch, MXNet .params), AdaFace, CVLface, cavaface, TFace, "
+        "AdaDistill or FaceX-Zoo; docs/networks.md has the list",
     )
     parser.add_argument("destination", metavar="DST", type=Path, help="the .pt file to write")
     parser.add_argument("--force", action="store_true", help=FORCE_HELP)

@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
         EXAMPLE,
     )
     parser.add_argument(
-        "model", metavar="FILE", type=Path, help=".pt, .pth, .safetensors, .params or .onnx"
+        "model", metavar="FILE", type=Path, help=".pt, .pth, .ckpt, .safetensors, .params or .onnx"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
     add_input_options(parser)

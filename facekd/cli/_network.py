@@ -53,13 +53,14 @@ def add_input_options(group: argparse._ActionsContainer) -> None:
         type=number_range,
         metavar="LO,HI",
         help="what pixel values 0 and 255 become for the network, where its file does not say "
-        "(default: -1,1, or what its graph or MXNet used); with a minus sign write "
+        "(default: what its graph or its software uses); with a minus sign write "
         "--input-range=-1,1",
     )
     group.add_argument(
         "--channels",
         choices=("rgb", "bgr"),
-        help="channel order that the network takes, where its file does not say (default: rgb)",
+        help="channel order that the network takes, where its file does not say (default: what its "
+        "software uses; .onnx: rgb)",
     )
 
 

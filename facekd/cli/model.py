@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from facekd.cli._subcommands import run_subcommand
 
-_COMMANDS = ("card", "export", "import", "info")
+_COMMANDS = ("bench", "card", "export", "import", "import-head", "info", "verify")
 
 _EXAMPLES = """examples:
   facekd-model info student.pt
   facekd-model info teacher.onnx --json
-  facekd-model import backbone.pth teacher.pt           # insightface arcface_torch, MXNet .params
-  facekd-model import bgr_net.pth teacher.pt --channels bgr
+  facekd-model import backbone.pth teacher.pt           # of insightface, AdaFace, FaceX-Zoo ...
+  facekd-model import-head checkpoint_gpu_*.pt r50.head.safetensors --data train.rec
   facekd-model export student.pt --onnx student.onnx    # and INT8, fp16, torch.export, safetensors
   facekd-model card student.pt --report runs/eval/lfw
   facekd-model COMMAND --help                           # more of each command
