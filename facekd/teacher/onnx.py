@@ -1,6 +1,7 @@
 """A face network in an ONNX file, run by onnxruntime."""
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -40,7 +41,7 @@ class OnnxEmbedder:
         *,
         device: str | torch.device = "cpu",
     ) -> None:
-        self.path = Path(path)
+        self.path, self._device = Path(path), device
         self.name = self.path.stem
         if not self.path.is_file():
             raise FacekdError(f"{path} is not a file: give a network's .onnx file.")
@@ -76,6 +77,12 @@ class OnnxEmbedder:
                 f"{min(self._batch, 2)} images, embeddings have (n, d)."
             )
         self.embedding_dim = int(probe.shape[1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles open the file again: onnxruntime's session cannot be copied."""
+        numbers = self.preprocess
+        given = (self.path, numbers.input_range, numbers.channels)
+        return partial(OnnxEmbedder, *given, device=self._device), ()
 
     @overload
     def embed(self, images: Array, flip: bool = False) -> npt.NDArray[np.float32]: ...
