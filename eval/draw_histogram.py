@@ -50,7 +50,7 @@ def draw(figure: "FigureBase", bench: BenchResult) -> None:
     edges = np.histogram_bin_edges(np.array([lowest, highest]), BINS)
     far = headline(bench)
     for number, (axes, (model, numbers)) in enumerate(zip(panels, models, strict=True)):
-        _draw_model(axes, numbers, edges, number)
+        draw_scores(axes, numbers, edges, number)
         point = point_at(numbers, far)
         if point is not None and point.threshold is not None:
             axes.axvline(point.threshold, color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
@@ -85,12 +85,13 @@ def words(bench: BenchResult) -> str:
     return f"Score histograms on {bench.name}. " + "; ".join(medians) + "."
 
 
-def _draw_model(
+def draw_scores(
     axes: "Axes",
     numbers: "Verification",
     edges: "np.ndarray[tuple[int], np.dtype[np.float64]]",
     number: int,
 ) -> None:
+    """The two densities of one model, in its colour."""
     ranked = numbers.ranked
     impostor, _ = np.histogram(ranked.impostor, edges, weights=ranked.impostor_counts)
     genuine, _ = np.histogram(ranked.genuine, edges)

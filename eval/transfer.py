@@ -1,7 +1,7 @@
 """A threshold set on one set of pairs, applied to another: the rates it really gives there."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,11 +151,26 @@ def _read_benches(path: Path) -> list[dict[str, Any]]:
 
 def _pick(entries: list[dict[str, Any]], name: str | None, kind: str, where: str) -> dict[str, Any]:
     """The entry of that name, or the only one where no name is given."""
-    if name is None and len(entries) == 1:
-        return entries[0]
-    for entry in entries:
-        if entry["name"] == name:
-            return entry
-    has = ", ".join(repr(entry["name"]) for entry in entries) or "none at all"
+    names = [entry["name"] for entry in entries]
+    return entries[names.index(pick_name(names, name, kind, where))]
+
+
+def pick_name(names: Sequence[str], name: str | None, kind: str, where: str) -> str:
+    """The name asked for, or the only one where none is.
+
+    Args:
+        names: Those there are.
+        name: The one asked for.
+        kind: What bears it, for the error.
+        where: Where they stand, for the error.
+
+    Raises:
+        FacekdError: There is no such name, or several and none is asked for.
+    """
+    if name is None and len(names) == 1:
+        return names[0]
+    if name is not None and name in names:
+        return name
+    has = ", ".join(map(repr, names)) or "none at all"
     wanted = f"there is no {kind} {name!r}" if name else f"it is not said which {kind} is meant"
     raise FacekdError(f"{where}: {wanted}; name one of those it has: {has}.")

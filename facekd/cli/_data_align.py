@@ -12,6 +12,7 @@ from facekd.cli._values import positive
 if TYPE_CHECKING:
     from facekd.data_tools.align_set import Aligned
     from facekd.data_tools.align_workers import Settings
+    from facekd.data_tools.detect import Detector
 
 EXAMPLE = """examples:
   facekd-data align photographs aligned --detector face_detection_yunet_2023mar.onnx
@@ -55,9 +56,7 @@ def add_detector(parser: argparse.ArgumentParser, required: bool = True) -> None
     how.add_argument(
         "--landmarks", metavar="CSV", help="image,x1,y1,...,x5,y5[,score]: no detector"
     )
-    parser.add_argument(
-        "--score", type=_share, metavar="S", help="faces below do not count (default: 0.6)"
-    )
+    add_score(parser)
     parser.add_argument(
         "--quality",
         type=_quality,
@@ -67,6 +66,13 @@ def add_detector(parser: argparse.ArgumentParser, required: bool = True) -> None
     )
     parser.add_argument(
         "--workers", type=positive, metavar="N", help="processes (default: one a core)"
+    )
+
+
+def add_score(parser: argparse.ArgumentParser) -> None:
+    """The option that says which of a detector's faces count."""
+    parser.add_argument(
+        "--score", type=_share, metavar="S", help="faces below do not count (default: 0.6)"
     )
 
 
@@ -128,7 +134,7 @@ def _settings(
     from facekd.errors import FacekdError
     from facekd.fingerprint import file_fingerprint
 
-    opening: Callable[[], detect.Detector] | None = None
+    opening: Callable[[], Detector] | None = None
     given = None
     if arguments.landmarks is not None:
         if arguments.score is not None:
@@ -137,16 +143,26 @@ def _settings(
         described = f"landmarks {file_fingerprint(Path(arguments.landmarks))}"
     else:
         score = detect.SCORE if arguments.score is None else arguments.score
-        kind, _, name = arguments.detector.partition(":")
-        insight = kind == "insightface"
-        file = name or detect.INSIGHTFACE_MODEL if insight else arguments.detector
-        detector: Callable[..., detect.Detector] = detect.InsightFace if insight else detect.YuNet
-        opening = partial(detector, file, score)
+        opening, kind, file = which_detector(arguments.detector, score)
         opening()  # a wrong file is told before anything is written
-        fingerprint = file_fingerprint(Path(file).expanduser())
-        described = f"{'insightface' if insight else 'YuNet'} {fingerprint}, score {score:g}"
+        described = f"{kind} {file_fingerprint(file)}, score {score:g}"
     settings = Settings(source, target, opening, quality=arguments.quality, **how)
     return settings, described, given
+
+
+def which_detector(which: str, score: float) -> tuple["Callable[[], Detector]", str, Path]:
+    """What `--detector` means: what opens it, its kind in words and its file."""
+    from facekd.data_tools import detect
+
+    kind, _, name = which.partition(":")
+    insight = kind == "insightface"
+    file = name or detect.INSIGHTFACE_MODEL if insight else which
+    detector: Callable[..., detect.Detector] = detect.InsightFace if insight else detect.YuNet
+    return (
+        partial(detector, file, score),
+        "insightface" if insight else "YuNet",
+        Path(file).expanduser(),
+    )
 
 
 def _cores() -> int:

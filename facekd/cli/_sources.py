@@ -56,12 +56,20 @@ def read_sources(arguments: argparse.Namespace) -> list[Source]:
 
 
 def _source(kind: SourceKind, text: str) -> Source:
-    """`NAME=FILE`; what stands before an equals sign is no name where it holds a slash."""
+    name, path = named_file(kind, text)
+    if kind != "model" and not path.is_file():
+        raise FacekdError(f"--{kind} {text}: there is no file {path}.")
+    return Source(name, path, kind)
+
+
+def named_file(option: str, text: str) -> tuple[str, Path]:
+    """`NAME=FILE`, or FILE, whose stem is its name.
+
+    What stands before an equals sign is no name where it holds a slash.
+    """
     name, mark, file = text.partition("=")
     if not mark or "/" in name or Path(text).exists():
         name, file = Path(text).stem, text
     if not name.strip() or not file:
-        raise FacekdError(f"--{kind} {text}: give FILE, or NAME=FILE.")
-    if kind != "model" and not Path(file).is_file():
-        raise FacekdError(f"--{kind} {text}: there is no file {file}.")
-    return Source(name, Path(file), kind)
+        raise FacekdError(f"--{option} {text}: give FILE, or NAME=FILE.")
+    return name, Path(file)

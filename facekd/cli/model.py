@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from facekd.cli._subcommands import run_subcommand
 
-_COMMANDS = ("bench", "card", "export", "import", "import-head", "info", "verify")
+_COMMANDS = ("card", "export", "import", "import-head", "info", "verify")
 
 _EXAMPLES = """examples:
   facekd-model info student.pt
@@ -13,6 +13,7 @@ _EXAMPLES = """examples:
   facekd-model import-head checkpoint_gpu_*.pt r50.head.safetensors --data train.rec
   facekd-model export student.pt --onnx student.onnx    # and INT8, fp16, torch.export, safetensors
   facekd-model card student.pt --report runs/eval/lfw
+  facekd-model verify a.jpg b.jpg --model student.pt --detector yunet.onnx --report runs/eval/lfw
   facekd-model COMMAND --help                           # more of each command
 """
 
