@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,13 +14,13 @@ import torch
 from torch import nn
 
 from facekd import __version__
-from facekd.backbones import BACKBONES, create_backbone
+from facekd.backbones import BACKBONES, USUAL_WIDTH, create_backbone, own_width, usual_size
 from facekd.backbones.families import Names
 from facekd.backbones.import_weights import fitted, read_weights
 from facekd.described_weights import read_described
 from facekd.embedder import Array, embed_in_batches
 from facekd.errors import FacekdError
-from facekd.preprocess import Channels, Preprocess
+from facekd.preprocess import Channels, Preprocess, Three
 from facekd.torchfile import read_torch, write_torch
 
 if TYPE_CHECKING:
@@ -47,45 +48,45 @@ class FaceModel(nn.Module):
         self.description = description
         self.backbone_name: str = description["backbone"]["name"]
         self.embedding_dim: int = description["embedding_dim"]
-        numbers = description["preprocess"]
-        lo, hi = numbers["input_range"]
-        self.preprocess = Preprocess(numbers["input_size"], (lo, hi), numbers["channels"])
+        self.preprocess = Preprocess.from_description(description["preprocess"])
         self.name = self.backbone_name
 
     @classmethod
     def create(
         cls,
         name: str,
-        embedding_dim: int = 512,
-        input_size: int = 112,
+        embedding_dim: int | None = None,
+        input_size: int | None = None,
         *,
-        input_range: tuple[float, float] = (-1.0, 1.0),
+        input_range: tuple[float, float] | None = None,
         channels: Channels = "rgb",
+        mean: Three | None = None,
+        std: Three | None = None,
         **kwargs: Any,
     ) -> FaceModel:
         """A model with fresh weights.
 
         Args:
             name: A backbone's name or alias.
-            embedding_dim: Width of the output.
-            input_size: Side of the input, a multiple of 16 pixels.
-            input_range: What pixel values 0 and 255 become.
+            embedding_dim: Width of the output; None: 512, or the network's own.
+            input_size: Side of the input, pixels; None: 112, or the network's usual one.
+            input_range: What pixel values 0 and 255 become; None: (-1, 1), or with `mean` (0, 1).
             channels: Channel order of the backbone's input.
+            mean: Of pixels in 0..1, by channel, or None; see `facekd.preprocess.STATISTICS`.
+            std: Likewise.
             **kwargs: The backbone's own arguments (`width`, `bn_eps`, `affine`).
 
         Raises:
             FacekdError: No such backbone, or a value that does not fit.
         """
-        preprocess = Preprocess(input_size, input_range, channels)
-        backbone = create_backbone(name, embedding_dim, input_size=input_size, **kwargs)
+        usual_range = (-1.0, 1.0) if mean is None else (0.0, 1.0)
+        size = input_size or usual_size(name)
+        preprocess = Preprocess(size, input_range or usual_range, channels, mean, std)
+        backbone = create_backbone(name, embedding_dim, input_size=size, **kwargs)
         description = {
             "backbone": {"name": BACKBONES.canonical(name), "kwargs": kwargs},
-            "embedding_dim": embedding_dim,
-            "preprocess": {
-                "input_size": preprocess.input_size,
-                "input_range": list(preprocess.input_range),
-                "channels": preprocess.channels,
-            },
+            "embedding_dim": own_width(backbone) or embedding_dim or USUAL_WIDTH,
+            "preprocess": preprocess.describe(),
             "facekd_version": __version__,
         }
         return cls(backbone, description)
@@ -255,15 +256,12 @@ def model_from(content: dict[str, Any], path: Path) -> FaceModel:
     try:
         description, state = content["description"], content["state_dict"]
         backbone, numbers = description["backbone"], description["preprocess"]
-        lo, hi = numbers["input_range"]
         model = _build(
             path,
             state,
             name=backbone["name"],
             embedding_dim=description["embedding_dim"],
-            input_size=numbers["input_size"],
-            input_range=(lo, hi),
-            channels=numbers["channels"],
+            **asdict(_input_of(path, numbers)),
             **backbone["kwargs"],
         )
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -272,6 +270,13 @@ def model_from(content: dict[str, Any], path: Path) -> FaceModel:
         ) from error
     model.description = description
     return model
+
+
+def _input_of(path: Path, numbers: dict[str, Any]) -> Preprocess:
+    try:
+        return Preprocess.from_description(numbers)
+    except FacekdError as error:
+        raise FacekdError(f"{path}: {error}") from error
 
 
 def _build(

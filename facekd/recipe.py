@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from facekd.errors import FacekdError, did_you_mean
+from facekd.preprocess import STATISTICS
 
 Positive = Annotated[int, Field(gt=0)]
 NaturalNumber = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+AboveZero = Annotated[float, Field(gt=0)]
 
 
 class _Strict(BaseModel):
@@ -102,12 +104,40 @@ class Data(_Strict):
         return str(Path(value).expanduser()) if value else None
 
 
+class Normalize(_Strict):
+    """How a network's input is standardised: `(pixel / 255 - mean) / std`, by channel."""
+
+    mean: tuple[float, float, float]
+    std: tuple[AboveZero, AboveZero, AboveZero]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value not in STATISTICS:
+            raise ValueError(f"{value!r} is no known set; {did_you_mean(value, STATISTICS)}")
+        return dict(zip(("mean", "std"), STATISTICS[value], strict=True))
+
+
 class Network(_Strict):
     """The network of a stage."""
 
     backbone: str = "mobilefacenet"
-    embedding_dim: Positive = 512
-    input_size: Positive = 112
+    embedding_dim: Positive | None = Field(
+        default=None,
+        description="width of its output; default: 512, or the network's own (resnet20: 64)",
+    )
+    input_size: Positive | None = Field(
+        default=None,
+        description="side of its input, pixels; default: 112, or the network's usual one "
+        "(resnet20: 32, torchvision/resnet50: 224)",
+    )
+    normalize: Normalize | None = Field(
+        default=None,
+        description="cifar10, cifar100, imagenet, or mean and std of pixels in 0..1 by channel; "
+        "default: pixels become -1..1",
+    )
     args: dict[str, Any] = Field(
         default_factory=dict, description="further arguments of the backbone, such as width: 0.5"
     )

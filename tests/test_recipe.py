@@ -70,7 +70,7 @@ def test_common_is_merged_and_whole_sections_replaced(recipe):
     assert stages["teacher"].optimizer.lr == 0.2
     assert stages["student"].model.args == {"width": 0.5}
     other = stages["other"].model
-    assert (other.backbone, other.embedding_dim, other.args) == ("r18", 512, {})
+    assert (other.backbone, other.embedding_dim, other.args) == ("r18", None, {})
 
 
 def test_short_forms(recipe):

@@ -9,9 +9,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from facekd.errors import FacekdError
 from facekd.registry import Registry
 
-STRIDE = 16  # every backbone here halves its input four times
+STRIDE = 16  # every face network here halves its input four times
+
+USUAL_WIDTH, USUAL_SIZE = 512, 112
 
 BACKBONES: Registry[Callable[..., nn.Module]] = Registry("backbone")
+"""Builders. One without an `embedding_dim` argument makes a network that has a width of its own,
+which the network tells as `embedding_dim`; the default of `input_size` is its usual input."""
+
+
+def own_width(network: nn.Module) -> int | None:
+    """Width of a network that has one of its own; None where the builder was told."""
+    width = getattr(network, "embedding_dim", None)
+    return width if isinstance(width, int) else None
 
 
 def final_size(input_size: int) -> int:
@@ -23,6 +33,30 @@ def final_size(input_size: int) -> int:
     if input_size < STRIDE or input_size % STRIDE:
         raise FacekdError(f"input_size {input_size} is not a multiple of {STRIDE} pixels.")
     return input_size // STRIDE
+
+
+def check_least(input_size: int, least: int) -> None:
+    """Refuse an input that nothing would be left of.
+
+    Raises:
+        FacekdError: It is.
+    """
+    if input_size < least:
+        raise FacekdError(f"input_size {input_size} is below {least} pixels.")
+
+
+def average(x: torch.Tensor) -> torch.Tensor:
+    """Mean over the last feature map, in float32: (n, c, h, w) -> (n, c)."""
+    return in_float32(lambda wide: wide.mean((2, 3)), x)
+
+
+def draw_by_outputs(network: nn.Module) -> None:
+    """Convolutions drawn from N(0, 2 / (k k outputs)), biases 0 (He et al., arXiv 1502.01852)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def in_float32(tail: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Feature maps of a network's four stages, read while it runs."""
+"""Feature maps of a network's stages, read while it runs."""
 
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
@@ -7,15 +7,17 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-STAGES = (1, 2, 3, 4)
-
 
 @runtime_checkable
 class Staged(Protocol):
     """A backbone that says where its stages end."""
 
-    def stage_ends(self) -> tuple[nn.Module, nn.Module, nn.Module, nn.Module]:
-        """The modules whose outputs are 1/2, 1/4, 1/8 and 1/16 of the input's side."""
+    def stage_ends(self) -> tuple[nn.Module, ...]:
+        """The modules whose outputs are the maps of stages 1, 2, ...
+
+        Those of a face network are 1/2, 1/4, 1/8 and 1/16 of the input's side; those of the CIFAR
+        family are what RepDistiller and HeadSharingKD number (`hint_layer`).
+        """
         ...
 
 
@@ -25,7 +27,7 @@ def tapped(backbone: nn.Module, stages: Set[int]) -> Iterator[dict[int, Tensor]]
 
     Args:
         backbone: A `Staged` network.
-        stages: Among 1 to 4; the map's side is the input's divided by 2, 4, 8, 16.
+        stages: Their numbers, from 1.
 
     Yields:
         Filled when the block ends: stage -> (n, c, h, w), the batches of several forward passes
@@ -37,7 +39,7 @@ def tapped(backbone: nn.Module, stages: Set[int]) -> Iterator[dict[int, Tensor]]
         yield maps
         return
     assert isinstance(backbone, Staged)
-    ends = dict(zip(STAGES, backbone.stage_ends(), strict=True))
+    ends = dict(enumerate(backbone.stage_ends(), 1))
     handles = []
     for stage, kept in parts.items():
 
@@ -58,10 +60,11 @@ def stage_channels(backbone: nn.Module, input_size: int) -> dict[int, int]:
     """Stage -> channels of its feature map; empty for a network whose stages are not known."""
     if not isinstance(backbone, Staged):
         return {}
+    stages = range(1, len(backbone.stage_ends()) + 1)
     training = backbone.training
     device = next(backbone.parameters()).device
     backbone.eval()
-    with torch.no_grad(), tapped(backbone, set(STAGES)) as maps:
+    with torch.no_grad(), tapped(backbone, set(stages)) as maps:
         backbone(torch.zeros(1, 3, input_size, input_size, device=device))
     backbone.train(training)
-    return {stage: maps[stage].shape[1] for stage in STAGES}
+    return {stage: maps[stage].shape[1] for stage in stages}

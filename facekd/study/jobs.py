@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from facekd.backbones import usual_size, usual_width
 from facekd.errors import FacekdError
 from facekd.fingerprint import fingerprint
-from facekd.recipe import Recipe, Stage
+from facekd.recipe import Network, Recipe, Stage
 from facekd.study.file import Study
 from facekd.train.plan import plan_recipe
 from facekd.train.results import checkpoints_of, is_finished, settings_of, summary_path
@@ -169,12 +170,23 @@ def _settings(plan: StagePlan, built_on: Mapping[str, str]) -> tuple[dict[str, A
     data = plan.data.model_dump(mode="json", exclude_defaults=True)
     cache = plan.cache.model_dump(mode="json", exclude_defaults=True)
     counts = {key: value for key, value in asked.items() if key in full}
+    counts["model"] = _network(plan.stage.model)
+    if not counts["model"]:
+        del counts["model"]
     counts["loss"], counts["built_on"] = full["loss"], full["built_on"]
     counts["data"] = {key: value for key, value in data.items() if key in full["data"]}
     counts["data"]["fingerprint"] = full["data"]["fingerprint"]
     counts["cache"] = {key: value for key, value in cache.items() if key in (full["cache"] or {})}
     text = json.dumps(_without_folders(counts), sort_keys=True)
     return _without_folders(full), fingerprint(["study settings 1", text])
+
+
+def _network(settings: Network) -> dict[str, Any]:
+    """What is asked of a network, beyond what it is where nothing is asked."""
+    asked = settings.model_dump(mode="json", exclude_defaults=True)
+    name = settings.backbone
+    usual = {"embedding_dim": usual_width(name), "input_size": usual_size(name)}
+    return {key: value for key, value in asked.items() if usual.get(key) != value}
 
 
 def _without_folders(value: Any) -> Any:

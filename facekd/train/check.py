@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from facekd.backbones import BACKBONES
+from facekd.backbones import BACKBONES, USUAL_WIDTH, own_width
 from facekd.distill.presets import PRESETS, expand
 from facekd.distill.term import TERMS, BuiltTerm, build_terms
 from facekd.files import in_bytes
@@ -163,9 +163,11 @@ def list_everything() -> str:
     lines += ["", "backbones:"]
     with torch.device("meta"):
         for name in BACKBONES:
-            params = sum(p.numel() for p in BACKBONES[name]().parameters())
+            network = BACKBONES[name]()
+            params = sum(p.numel() for p in network.parameters())
+            at = f"{own_width(network)}-d" if own_width(network) else f"at {USUAL_WIDTH}-d"
             also = ", ".join(BACKBONES.aliases(name))
-            lines.append(f"  {name:20} {params / 1e6:7.3f} M at 512-d  {also}")
+            lines.append(f"  {name:20} {params / 1e6:7.3f} M {at:>9}  {also}".rstrip())
     return "\n".join(lines)
 
 

@@ -13,12 +13,13 @@ import yaml
 from pydantic import BaseModel
 
 from facekd import __version__, ranks
+from facekd.backbones import usual_size, usual_width
 from facekd.distill.presets import expand
 from facekd.errors import FacekdError, did_you_mean
 from facekd.files import write_text
 from facekd.fingerprint import file_fingerprint
 from facekd.heads.classifier import Classifier
-from facekd.recipe import Data, Recipe, Stage
+from facekd.recipe import Data, Network, Recipe, Stage
 from facekd.train.checkpoint import Training, read_network
 from facekd.train.checkpoints import Checkpoints
 from facekd.train.ema import with_mean
@@ -43,6 +44,7 @@ _LATER: dict[type[BaseModel], set[str]] = {
         "stop_after_nonfinite",
     },
     Data: {"reading", "buffer"},
+    Network: {"normalize"},
 }
 
 
@@ -68,6 +70,7 @@ def settings_of(plan: StagePlan) -> dict[str, Any]:
     whose teacher was trained again is out of date.
     """
     stage = plan.stage.model_dump(mode="json", exclude=_FREE | _as_always(plan.stage))
+    stage["model"] = _network(plan.stage.model)
     data = plan.data.model_dump(mode="json", exclude=_FREE_DATA | _as_always(plan.data))
     data["fingerprint"] = f"{plan.faces.fingerprint} {plan.faces.label_map.hash}"
     files = {key: locate(source, plan.folder) for key, source in plan.stage.sources().items()}
@@ -80,6 +83,14 @@ def settings_of(plan: StagePlan) -> dict[str, Any]:
         "cache": cache if stage["teacher"] else None,
         "seed": plan.seed,
         "built_on": built_on,
+    }
+
+
+def _network(settings: Network) -> dict[str, Any]:
+    """With the width and the size that are taken where none is asked for, as the first runs had."""
+    return settings.model_dump(mode="json", exclude=_as_always(settings)) | {
+        "embedding_dim": settings.embedding_dim or usual_width(settings.backbone),
+        "input_size": settings.input_size or usual_size(settings.backbone),
     }
 
 
@@ -148,6 +159,7 @@ def check_allowed(plans: Sequence[StagePlan], allowed: Sequence[str]) -> None:
     if not allowed:
         return
     known = _LATER[Stage] | {f"data.{key}" for key in _LATER[Data]}
+    known |= {f"model.{key}" for key in _LATER[Network]}
     known |= {key for plan in plans for key in _keys(settings_of(plan))}
     for key in allowed:
         if key not in known:

@@ -9,7 +9,7 @@ from facekd.embedder import Embedder
 from facekd.errors import FacekdError
 from facekd.heads.classifier import Classifier, load_head
 from facekd.model import FaceModel, load_model
-from facekd.recipe import Network, Stage, Teacher, is_file
+from facekd.recipe import Network, Normalize, Stage, Teacher, is_file
 
 
 def head_path(model: Path) -> Path:
@@ -122,9 +122,10 @@ def initial_model(stage: Stage, folder: Path, earlier: Mapping[str, Stage]) -> F
         "backbone": model.backbone_name,
         "embedding_dim": model.embedding_dim,
         "input_size": model.preprocess.input_size,
+        "normalize": _statistics(model),
     }
-    wishes = {key: getattr(settings, key) for key in settings.model_fields_set & has.keys()}
-    wishes |= settings.args
+    asked = {key: getattr(settings, key) for key in settings.model_fields_set & has.keys()}
+    wishes = {key: value for key, value in asked.items() if value is not None} | settings.args
     has |= {key: model.description["backbone"]["kwargs"].get(key) for key in settings.args}
     for key, wanted in wishes.items():
         found = has[key]
@@ -136,8 +137,16 @@ def initial_model(stage: Stage, folder: Path, earlier: Mapping[str, Stage]) -> F
     return model
 
 
+def _statistics(model: FaceModel) -> Normalize | None:
+    mean, std = model.preprocess.mean, model.preprocess.std
+    return None if mean is None or std is None else Normalize(mean=mean, std=std)
+
+
+_NETWORKS = {"name", "embedding_dim", "input_size", "input_range", "channels", "mean", "std"}
+
+
 def _new_model(settings: Network) -> FaceModel:
-    own = settings.args.keys() & {"name", "embedding_dim", "input_size", "input_range", "channels"}
+    own = settings.args.keys() & _NETWORKS
     if own:
         raise FacekdError(
             f"model.args: {min(own)!r} is no argument of the backbone; arguments are such as "
@@ -148,6 +157,7 @@ def _new_model(settings: Network) -> FaceModel:
             settings.backbone,
             embedding_dim=settings.embedding_dim,
             input_size=settings.input_size,
+            **(settings.normalize.model_dump() if settings.normalize else {}),
             **settings.args,
         )
     except (TypeError, RuntimeError) as error:  # a word for a number; more than the memory holds
