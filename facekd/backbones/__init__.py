@@ -7,7 +7,12 @@ import torch
 from torch import nn
 
 from facekd.backbones import (  # noqa: F401  (they enter their names)
+    cifar_mobilenet,
     cifar_resnet,
+    cifar_resnet50,
+    cifar_shufflenet,
+    cifar_vgg,
+    cifar_wrn,
     iresnet,
     mobilefacenet,
 )
