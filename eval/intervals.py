@@ -22,6 +22,18 @@ def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE)
     return low, high
 
 
+def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
+    """Wilson's (1927) score interval for a binomial rate; right on average, not at worst.
+
+    With p = k/n: (p + z^2/2n +- z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n).
+    """
+    z2 = float(ndtri((1 + confidence) / 2)) ** 2
+    n, p = trials, successes / trials
+    middle, half = p + z2 / (2 * n), math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2)))
+    scale = 1 + z2 / n
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
 def paired_difference(
     gained: int, lost: int, trials: int, confidence: float = CONFIDENCE
 ) -> Interval:

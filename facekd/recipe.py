@@ -33,13 +33,26 @@ class Synthetic(_Strict):
     seed: NaturalNumber = 0
 
 
+class RandAugment(_Strict):
+    """Some operations of the fourteen of RandAugment (arXiv 1909.13719), one after the other."""
+
+    operations: Positive = 2
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {} if value in (True, "on") else value
+
+
 class Data(_Strict):
     """Training images: `synthetic`, `.rec` files, a folder of `name/*.jpg`, or tar shards."""
 
     source: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         default="synthetic",
         description="synthetic, a .rec file, an image folder, tar shards; several .rec files with "
-        "joint labels: a list, their folder, or part-{00..15}.rec; none: only `unlabelled`",
+        "joint labels: a list, their folder, or part-{00..15}.rec; none: only `unlabelled`. With "
+        "task: classification: a folder of train/CLASS/ and val/CLASS/, or cifar10:FOLDER and such",
     )
     reading: Literal["index", "stream"] = Field(
         default="index",
@@ -72,6 +85,17 @@ class Data(_Strict):
     colour: BelowOne = Field(
         default=0.0, description="change brightness, contrast and saturation by up to this factor"
     )
+    pad: NaturalNumber = Field(
+        default=0,
+        description="a black frame of so many pixels around the image, of which a part of the "
+        "input's size is cut out at random (CIFAR: 4)",
+    )
+    resized_crop: Fraction = Field(
+        default=0.0,
+        description="cut out a rectangle of at least this part of the area, its sides 3:4 to 4:3, "
+        "and resize it (ImageNet: 0.08); 0: no",
+    )
+    randaugment: RandAugment | None = Field(default=None, description="on: two operations of 9")
     on_bad_record: Literal["error", "skip"] = "error"
     max_bad: Fraction = Field(
         default=0.01, description="with skip: stop above this fraction of bad records"
@@ -308,10 +332,17 @@ class Schedule(_Strict):
 
 
 class Validation(_Strict):
-    """Verification sets looked at during training."""
+    """Verification sets looked at during training; of classes, the validation images."""
 
     benches: tuple[str, ...] = Field(
-        default=(), description="holdout, synthetic, a .bin file, or the name of one in FACEKD_DATA"
+        default=(),
+        description="holdout, synthetic, a .bin file, or the name of one in FACEKD_DATA; with "
+        "task: classification only `val`",
+    )
+    teacher_head: Fraction = Field(
+        default=0.0,
+        description="of classes: the share of the teacher's head in the probabilities, alpha_TH; "
+        "0: the student's head alone, 1: the teacher's",
     )
     pairs: Positive = Field(default=6000, description="pairs drawn from `holdout`")
     every: Annotated[float, Field(gt=0)] = Field(
@@ -322,6 +353,9 @@ class Validation(_Strict):
 class Stage(_Strict):
     """One network's training."""
 
+    task: Literal["face", "classification"] = Field(
+        default="face", description="what the network learns: to verify faces, or to name classes"
+    )
     data: Data | None = Field(default=None, description="default: the recipe's own data")
     model: Network = Network()
     start_from: str | None = Field(
@@ -332,7 +366,9 @@ class Stage(_Strict):
     partial_fc: PartialFC | None = Field(
         default=None, description="for very many identities; default: every process has all"
     )
-    loss: str | dict[str, Any] | list[str | dict[str, Any]] = "arcface"
+    loss: str | dict[str, Any] | list[str | dict[str, Any]] = Field(
+        default="arcface", description="with task: classification: softmax"
+    )
     batch_size: Annotated[int, Field(ge=2)] = Field(
         default=128, description="images of one step, over all processes that train together"
     )
@@ -384,11 +420,30 @@ class Stage(_Strict):
             )
         return _words_to_bools(value)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _loss_of_the_task(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("task") == "classification":
+            return {"loss": "softmax", **value}
+        return value
+
+    @model_validator(mode="after")
+    def _own_network(self) -> "Stage":
+        named = "backbone" in self.model.model_fields_set or self.start_from is not None
+        if self.task == "classification" and not named:
+            raise ValueError("task: classification has no usual network; name model.backbone")
+        return self
+
     @model_validator(mode="after")
     def _one_batch_norm(self) -> "Stage":
         if self.freeze_bn and self.sync_bn:
             raise ValueError("freeze_bn uses no batch's statistics, so sync_bn has none to share")
         return self
+
+    @property
+    def margin(self) -> str:
+        """What presets' margin softmax is where they leave it open; "": their own."""
+        return "softmax" if self.task == "classification" else ""
 
     def sources(self) -> dict[str, str]:
         """What the stage builds on: stages or files, by the key that names them."""

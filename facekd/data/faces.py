@@ -11,7 +11,7 @@ from facekd.data.opening import open_source
 from facekd.data.shard_order import ShardOrder, shard_order
 from facekd.data.sources import Source
 from facekd.data_tools.drawn_pairs import from_labels
-from facekd.data_tools.images import resize
+from facekd.data_tools.images import centre_crop, resize
 from facekd.data_tools.labelmap import LabelMap
 from facekd.data_tools.pairs import PairSet
 from facekd.errors import FacekdError
@@ -33,6 +33,7 @@ class FaceSet:
         size: Side of the square images that `image` gives, in pixels.
         excluded: What the recipe's list leaves out of the source, in words; "" without a list.
         order: Of an epoch where tar shards are read from front to back; None: any.
+        centre: Whether an image of another size is cut at its centre, not squeezed.
     """
 
     source: Source
@@ -42,17 +43,24 @@ class FaceSet:
     size: int
     excluded: str = ""
     order: ShardOrder | None = None
+    centre: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, i: int) -> NDArray[np.uint8]:
         """Image `i`: uint8 RGB (size, size, 3)."""
-        return self.fit(self.source.image(int(self.rows[i])))
+        return self.fit(self.whole(i))
+
+    def whole(self, i: int) -> NDArray[np.uint8]:
+        """Image `i` as the source has it: uint8 RGB (h, w, 3)."""
+        return self.source.image(int(self.rows[i]))
 
     def fit(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """An image of the source at this set's size."""
-        return image if image.shape[:2] == (self.size, self.size) else resize(image, self.size)
+        if image.shape[:2] == (self.size, self.size):
+            return image
+        return centre_crop(image, self.size) if self.centre else resize(image, self.size)
 
     @property
     def num_classes(self) -> int:
@@ -67,7 +75,8 @@ class FaceSet:
     @property
     def fingerprint(self) -> str:
         """Short hash of the images chosen, their order and size; labels play no part."""
-        return fingerprint([self.source.fingerprint, self.rows.tobytes(), str(self.size)])
+        parts = [self.source.fingerprint, self.rows.tobytes(), str(self.size)]
+        return fingerprint([*parts, "centre"] if self.centre else parts)
 
     def pairs(self, count: int, seed: int, name: str) -> PairSet:
         """Draw a verification set from these images: `data_tools.drawn_pairs.from_labels`."""
@@ -84,7 +93,15 @@ def load_faces(data: Data, size: int) -> tuple[FaceSet, FaceSet | None]:
     Raises:
         FacekdError: Nothing, or one identity only, is left to train on; a file is missing.
     """
-    source = open_source(data, size)
+    return choose(open_source(data, size), data, size)
+
+
+def choose(source: Source, data: Data, size: int) -> tuple[FaceSet, FaceSet | None]:
+    """The images of a source that a recipe trains on, and the people held back; see `load_faces`.
+
+    Raises:
+        FacekdError: Nothing, or one identity only, is left to train on.
+    """
     records = len(source.skipped) + len(source.labels)
     if len(source.skipped) > data.max_bad * records:
         raise FacekdError(

@@ -75,7 +75,8 @@ class Views(Dataset[Decoded]):
         return len(self.faces)
 
     def __getitem__(self, view: View) -> Decoded:
-        return decoded(view, self.faces.__getitem__, self.augment)
+        uncut = self.faces.whole if self.augment.resized_crop else self.faces.__getitem__
+        return decoded(view, uncut, self.augment)
 
 
 class Collate:

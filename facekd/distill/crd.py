@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facekd.distill.memory import Bank, Company, Queue, random_directions, same_identity
-from facekd.distill.presets import TermSpec, preset, term_spec
+from facekd.distill.presets import TermSpec, preset, soft_settings, term_spec
 from facekd.distill.term import TERMS, Need, Sizes, Step, Term
 from facekd.errors import FacekdError
 from facekd.heads.classifier import unit
@@ -196,10 +196,10 @@ def crd(
     The weights 1, 0, 0.8 are the authors' for CRD alone; `alpha: 1` is their CRD+KD, by which the
     student of SH-KD learns (arXiv 2201.06945), and needs the teacher's head.
     """
-    logits = "linear" if margin.get("margin") == "softmax" else "cosine"
+    soft = soft_settings(temperature, scale, margin)
     return [
         term_spec("margin", classification, scale=scale, **margin),
-        term_spec("kd", alpha, temperature=temperature, scale=scale, logits=logits),
+        term_spec("kd", alpha, **soft),
         term_spec("crd", beta, memory=memory, negatives=negatives, shared=shared),
     ]
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facekd.distill.presets import TermSpec, preset, term_spec
+from facekd.distill.presets import TermSpec, preset, soft_settings, term_spec
 from facekd.distill.soft import SoftTerm
 from facekd.distill.term import TERMS, Form, Side, Step
 from facekd.settings import NotNegative, Positive
@@ -90,8 +90,7 @@ def dist(
     Weight 2, beta 1 and gamma 1 are the authors' on ImageNet and CIFAR-100. `scale` serves both
     terms; with `margin: softmax` both take linear logits.
     """
-    logits = "linear" if margin.get("margin") == "softmax" else "cosine"
-    soft = {"temperature": temperature, "scale": scale, "logits": logits}
+    soft = soft_settings(temperature, scale, margin)
     return [
         term_spec("margin", classification, scale=scale, **margin),
         term_spec("dist", weight, head=head, beta=beta, gamma=gamma, **soft),

@@ -5,7 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from facekd.distill.presets import TermSpec, preset, term_spec
+from facekd.distill.presets import TermSpec, preset, soft_settings, term_spec
 from facekd.distill.soft import SoftTerm
 from facekd.distill.term import TERMS, Step
 from facekd.settings import NotNegative, Positive
@@ -54,8 +54,8 @@ def kd(
 
     `scale` serves both terms; with `margin: softmax` both take linear logits.
     """
-    logits = "linear" if margin.get("margin") == "softmax" else "cosine"
+    soft = soft_settings(temperature, scale, margin)
     return [
         term_spec("margin", classification, scale=scale, **margin),
-        term_spec("kd", beta, temperature=temperature, scale=scale, logits=logits),
+        term_spec("kd", beta, **soft),
     ]

@@ -50,12 +50,13 @@ def preset(name: str, paper: str) -> Callable[[Builder], Builder]:
     return enter
 
 
-def expand(loss: str | dict[str, Any] | list[Any]) -> list[TermSpec]:
+def expand(loss: str | dict[str, Any] | list[Any], margin: str = "") -> list[TermSpec]:
     """A recipe's loss as a plain list of term specs.
 
     Args:
         loss: A preset's name; {"preset": name, **settings}; one term spec {"term": ...}; or a list
             of these, which is how methods are combined.
+        margin: What presets' margin softmax is where they do not say; "": the preset's own.
 
     Returns:
         Term specs for `build_terms`, terms with weight zero left out of presets.
@@ -65,12 +66,12 @@ def expand(loss: str | dict[str, Any] | list[Any]) -> list[TermSpec]:
             left to train on.
     """
     if isinstance(loss, list):
-        specs = [spec for part in loss for spec in expand(part)]
+        specs = [spec for part in loss for spec in expand(part, margin)]
     elif isinstance(loss, str):
-        specs = _from_preset(loss, {})
+        specs = _from_preset(loss, {}, margin)
     elif isinstance(loss, dict) and isinstance(loss.get("preset"), str):
         settings = {key: value for key, value in loss.items() if key != "preset"}
-        specs = _from_preset(loss["preset"], settings)
+        specs = _from_preset(loss["preset"], settings, margin)
     elif isinstance(loss, dict) and "term" in loss:
         specs = [dict(loss)]
     else:
@@ -83,10 +84,12 @@ def expand(loss: str | dict[str, Any] | list[Any]) -> list[TermSpec]:
     return specs
 
 
-def _from_preset(name: str, settings: dict[str, Any]) -> list[TermSpec]:
+def _from_preset(name: str, settings: dict[str, Any], default: str) -> list[TermSpec]:
     entry = PRESETS[name]
     own = inspect.signature(entry.build).parameters
     passes_on = any(p.kind is p.VAR_KEYWORD for p in own.values())
+    if passes_on and default:
+        settings = {"margin": default, **settings}
     margin = TERMS["margin"]
     further = (setting_names(margin) | margin.passes_on()) - {"head"} if passes_on else frozenset()
     check_settings(f"preset {name!r}", entry.build, settings, further)
@@ -97,3 +100,11 @@ def term_spec(term: str, weight: float, **settings: object) -> TermSpec:
     """A spec without the settings that were left open (None)."""
     given = {key: value for key, value in settings.items() if value is not None}
     return {"term": term, "weight": weight, **given}
+
+
+def soft_settings(
+    temperature: float, scale: float | None, margin: dict[str, Any]
+) -> dict[str, object]:
+    """Settings of a term on softened probabilities beside a margin softmax: equal logits."""
+    logits = "linear" if margin.get("margin") == "softmax" else "cosine"
+    return {"temperature": temperature, "scale": scale, "logits": logits}

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from facekd.distill.presets import TermSpec, preset, term_spec
+from facekd.distill.presets import TermSpec, preset, soft_settings, term_spec
 from facekd.settings import Fraction, NotNegative, Positive
 
 
@@ -24,8 +24,7 @@ def th_kd(
     and D the distance between normalised embeddings. The paper does not state a, alpha and beta
     for faces: the defaults are ours. Cross-entropies have the margin, KLs do not. The authors'
     CIFAR-100 code differs: it has no CE(p_s^TH, y), free weights, linear logits with bias and a D
-    summed over the batch; list the terms to get it (`{term: margin, margin: softmax}`, `{term: kd,
-    logits: linear}`, `{term: kd, head: teacher, logits: linear}`, `{term: l2e, reduction: sum}`).
+    summed over the batch: `kdth`, `kde`, `kdeth`, `crdth`.
 
     Args:
         a: The share of the teacher's head, alpha_TH in the paper, in [0, 1]; 1 leaves the student
@@ -37,8 +36,7 @@ def th_kd(
         scale: What cosines are multiplied by, everywhere (default 64).
         **margin: Of both cross-entropies; `margin: softmax` takes linear logits everywhere.
     """
-    logits = "linear" if margin.get("margin") == "softmax" else "cosine"
-    soft = {"temperature": temperature, "scale": scale, "logits": logits}
+    soft = soft_settings(temperature, scale, margin)
     return [
         term_spec("margin", 1 - a, head="student", scale=scale, **margin),
         term_spec("margin", a, head="teacher", scale=scale, **margin),

@@ -149,6 +149,15 @@ class Classifier(WeightRows):
                 head.bias.copy_(bias)
         return head.freeze() if frozen else head
 
+    def redraw(self) -> Self:
+        """Draw weight and bias anew within +- 1/sqrt(d), as torch's Linear does."""
+        with torch.no_grad():
+            reach = self.embedding_dim**-0.5
+            self.weight.uniform_(-reach, reach)
+            if self.bias is not None:
+                self.bias.uniform_(-reach, reach)
+        return self
+
     @property
     def num_classes(self) -> int:
         """Number of identities C."""

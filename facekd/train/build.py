@@ -173,7 +173,8 @@ def _student_head(plan: StagePlan) -> Head | None:
         classes, partial = plan.faces.num_classes, plan.stage.partial_fc
         if partial is not None:
             return ShardedClassifier(classes, plan.embedding_dim, bias, partial.sample_rate)
-        return Classifier(classes, plan.embedding_dim, bias, plan.centres)
+        head = Classifier(classes, plan.embedding_dim, bias, plan.centres)
+        return head.redraw() if plan.classes and bias else head
     path = locate(wanted.source, plan.folder)
     head = load_fitting_head(path, plan.faces.label_map, plan.embedding_dim, "head")
     return _spread(plan, head if wanted.frozen else head.requires_grad_(True))

@@ -50,8 +50,8 @@ def _stage_lines(plan: StagePlan) -> list[str]:
     start = f", starting from {stage.start_from}" if stage.start_from else ""
     lines = [
         f"stage {plan.name}",
-        f"  data      {plan.data.named}: {faces.num_classes} identities, {len(faces)} images"
-        + (f"; {plan.holdout.num_classes} people held back" if plan.holdout else ""),
+        f"  data      {plan.data.named}: {faces.num_classes} {plan.noun}, {len(faces)} images"
+        + _held_back(plan),
         *([f"  exclude   {faces.excluded}"] if faces.excluded else []),
         f"  network   {plan.backbone}, {plan.embedding_dim}-d, {plan.input_size} px: "
         f"{plan.params / 1e6:.3f} M parameters, {plan.macs / 1e9:.3f} GMAC{start}",
@@ -75,6 +75,14 @@ def _stage_lines(plan: StagePlan) -> list[str]:
     if plan.cache_is_off:
         lines.append(f"  cache     {plan.cache_is_off}")
     return lines
+
+
+def _held_back(plan: StagePlan) -> str:
+    if plan.holdout is None:
+        return ""
+    if plan.classes:
+        return f"; {len(plan.holdout)} validation images"
+    return f"; {plan.holdout.num_classes} people held back"
 
 
 def _passes(stage: Stage) -> str:

@@ -8,6 +8,7 @@ it; training starts from it. A mistake is told here, before the first step.
 from pathlib import Path
 
 from facekd.backbones import count
+from facekd.data.classes import load_classes
 from facekd.data.faces import FaceSet, load_faces
 from facekd.distill.presets import expand
 from facekd.distill.term import Need, build_terms
@@ -45,14 +46,15 @@ def _plan_stage(
     loaded: dict[str, tuple[FaceSet, FaceSet | None]],
 ) -> StagePlan:
     folder = Path(recipe.output)
-    specs = expand(stage.loss)
+    specs = expand(stage.loss, stage.margin)
     needs: frozenset[Need] = frozenset().union(*(t.needs for _, _, t in build_terms(specs)))
     model = initial_model(stage, folder, recipe.stages)
     size = model.preprocess.input_size
     data = stage.data or recipe.data
-    key = f"{data!r} {size}"
+    key = f"{stage.task} {data!r} {size}"
     if key not in loaded:
-        loaded[key] = load_faces(data, size)
+        load = load_classes if stage.task == "classification" else load_faces
+        loaded[key] = load(data, size)
     faces, holdout = loaded[key]
     if len(faces) < stage.batch_size:
         raise FacekdError(

@@ -23,6 +23,7 @@ def check_plan(plan: StagePlan, earlier: Mapping[str, StagePlan]) -> None:
         FacekdError: What does not fit, and what to do.
     """
     _check_labels(plan)
+    _check_task(plan)
     _check_teacher(plan, earlier)
     _check_cache(plan)
     _check_balance(plan)
@@ -92,6 +93,33 @@ def _check_labels(plan: StagePlan) -> None:
             f"its loss needs {' and '.join(m.replace('_', ' ') for m in missing)}, and the data "
             f"have {plan.faces.num_classes} identities; give labelled images too (data.source), or "
             "use a loss without labels, such as {preset: l2e, classification: 0}."
+        )
+
+
+def _check_task(plan: StagePlan) -> None:
+    share = plan.stage.validation.teacher_head
+    if not plan.classes:
+        if share:
+            raise FacekdError(
+                "validation.teacher_head is the share of a head in class probabilities, and faces "
+                "are told apart by their embeddings; leave it out."
+            )
+        return
+    heads = plan.needs & {"student_head", "teacher_head"}
+    if not heads:
+        raise FacekdError(
+            "task: classification, but its loss trains no classifier and reads no teacher's; add "
+            "a term that does, such as {term: margin, margin: softmax}."
+        )
+    if plan.stage.partial_fc is not None:
+        raise FacekdError(
+            "partial_fc is for very many identities, and task: classification reads its classifier "
+            "whole; leave partial_fc out."
+        )
+    if share and "teacher_head" not in plan.needs:
+        raise FacekdError(
+            f"validation.teacher_head={share:g} asks for the teacher's head, which its loss does "
+            "not read; leave it out, or use a loss that does, such as kdth."
         )
 
 

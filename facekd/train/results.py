@@ -34,6 +34,7 @@ _FREE_DATA = {"workers"}
 # younger than the first runs: told only where it is not as it was for them, so that these go on
 _LATER: dict[type[BaseModel], set[str]] = {
     Stage: {
+        "task",
         "partial_fc",
         "accumulate",
         "freeze_bn",
@@ -43,7 +44,7 @@ _LATER: dict[type[BaseModel], set[str]] = {
         "deterministic",
         "stop_after_nonfinite",
     },
-    Data: {"reading", "buffer"},
+    Data: {"reading", "buffer", "pad", "resized_crop", "randaugment"},
     Network: {"normalize"},
 }
 
@@ -196,7 +197,7 @@ def describe_run(recipe: Recipe) -> None:
     resolved = recipe.model_dump(mode="json")
     for name, stage in recipe.stages.items():
         written = resolved["stages"][name]
-        written["loss"] = expand(stage.loss)
+        written["loss"] = expand(stage.loss, stage.margin)
         if stage.start_from:  # its network is the file's; the defaults are not meant
             written["model"] = stage.model.model_dump(mode="json", exclude_unset=True)
     write_text(folder / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False))

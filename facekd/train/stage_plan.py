@@ -25,7 +25,7 @@ class StagePlan:
         cache: Whether and where teachers' embeddings are kept.
         data: The stage's data settings.
         faces: Training images.
-        holdout: People held back, or None.
+        holdout: People held back, or None; of classes the validation images.
         specs: The loss, presets expanded.
         needs: What its terms ask for.
         backbone: The network's full name.
@@ -56,6 +56,16 @@ class StagePlan:
     teacher_dim: int | None
     steps_per_epoch: int
     total_steps: int
+
+    @property
+    def classes(self) -> bool:
+        """Whether it learns to name classes, not to verify faces."""
+        return self.stage.task == "classification"
+
+    @property
+    def noun(self) -> str:
+        """What its labels number, in words."""
+        return "classes" if self.classes else "identities"
 
     @property
     def model_path(self) -> Path:
@@ -104,7 +114,8 @@ class StagePlan:
         if "feature_maps" in self.needs:
             return "its loss reads the teacher's feature maps"
         if self.augment.looks is None:
-            return "data.crop and data.colour give every image a new look at every step"
+            drawn = " and ".join(f"data.{name}" for name in self.augment.drawn)
+            return f"{drawn} give every image a new look at every step"
         return ""
 
     @property
@@ -117,7 +128,7 @@ class StagePlan:
 
     @property
     def views_remedy(self) -> str:
-        """What would keep the embeddings although crops and colours are drawn; "" if nothing."""
+        """What would keep the embeddings although crops or colours are drawn; "" if nothing."""
         if "feature_maps" in self.needs or self.augment.looks is not None:
             return ""
         return "; cache.views=8 would keep eight drawings of each image"
@@ -135,7 +146,7 @@ class StagePlan:
         nobody else is to see fewer drawings for it.
         """
         keeps = self._asks_each_step and "feature_maps" not in self.needs
-        return Augment.of(self.data, self.cache.views if keeps else 1)
+        return Augment.of(self.data, self.cache.views if keeps else 1, self.input_size)
 
     @property
     def kept(self) -> Augment:

@@ -34,7 +34,7 @@ from facekd.train.status import told_status
 from facekd.train.step_module import StepModule, deterministic
 from facekd.train.stopping import Stopping
 from facekd.train.timing import StepTimer, in_words, machine_summary
-from facekd.train.validate import Validator, check_validation
+from facekd.train.validate import check_validation, make_validator
 
 
 def run_recipe(
@@ -173,7 +173,7 @@ def _train(run: Training, around: Around, checkpoints: Checkpoints) -> None:
         if first:
             stack.enter_context(told_status(plan.work_folder, run, plan.total_steps))
         stack.enter_context(lost_process_told(around.together))
-        validator = Validator(plan, log)
+        validator = make_validator(plan, log, run.objective)
 
         def save() -> None:
             checkpoints.save(run, about | {"metrics": validator.last})
@@ -201,7 +201,7 @@ def _say_what_trains(
 ) -> None:
     shared = f", {together.world} processes" if together.world > 1 else ""
     print(
-        f"stage {plan.name!r}: {plan.faces.num_classes} identities, {len(plan.faces)} images, "
+        f"stage {plan.name!r}: {plan.faces.num_classes} {plan.noun}, {len(plan.faces)} images, "
         f"{plan.total_steps} steps of {plan.stage.batch_size} images, {run.precision} on {device}"
         f"{shared}"
     )
