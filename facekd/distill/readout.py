@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from facekd.data.image_batches import image_batches
 from facekd.data_tools.pairs import Images
-from facekd.distill.objective import Objective
+from facekd.distill.objective import Objective, Projector
 from facekd.distill.term import BuiltTerm, Side, Term
 from facekd.embedder import Embedder
 from facekd.errors import FacekdError
@@ -83,6 +83,33 @@ def scales_of(terms: Sequence[BuiltTerm]) -> dict[Side, float | None]:
 def _read_by(term: Term) -> list[Side]:
     heads: tuple[Side, ...] = ("student", "teacher")
     return [side for side in heads if f"{side}_head" in term.needs]
+
+
+def through_projector(head: Classifier, projector: nn.Module | None) -> Classifier | None:
+    """A head behind a projector as one head of the student's width.
+
+    Linear and batch norm, as evaluation has them, and linear logits are one linear map together:
+    W (g (P z - m) / s + h) + b.
+
+    Args:
+        head: Reads what the projector gives.
+        projector: As `facekd.distill.objective.Projector`; None: nothing lies between.
+
+    Returns:
+        The head; None where cosines are read through a projector, which no head can do.
+    """
+    if projector is None:
+        return head
+    if not isinstance(projector, Projector) or head.bias is None:
+        return None
+    linear, norm = projector[0], projector[1]
+    assert isinstance(linear, nn.Linear)
+    assert isinstance(norm, nn.BatchNorm1d)
+    with torch.no_grad():
+        factor = norm.weight / (norm.running_var + norm.eps).sqrt()  # type: ignore[operator]
+        shift = norm.bias - norm.running_mean * factor  # type: ignore[operator]
+        weight = head.weight @ (factor[:, None] * linear.weight)
+        return Classifier.from_weight(weight, head.bias + head.weight @ shift)
 
 
 def name_classes(

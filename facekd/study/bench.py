@@ -1,6 +1,5 @@
 """Judging a finished run: every verification set of the study, by facekd.eval's own numbers."""
 
-import base64
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,10 +15,13 @@ from facekd.eval.results import BenchResult, ModelResult
 from facekd.eval.saved_scores import read_scores_file, write_scores
 from facekd.eval.trials import Trials
 from facekd.eval.verification import Questions, Verification, verify
+from facekd.eval.words import percent
 from facekd.fingerprint import fingerprint
 from facekd.model import load_model
+from facekd.study.class_bench import class_words, judge_classes
 from facekd.study.file import Study, StudyBench
 from facekd.study.jobs import Job
+from facekd.study.judged import Judged, pack, written
 from facekd.train.build import pick_device
 from facekd.train.stage_plan import StagePlan
 from facekd.train.validate import HOLDOUT
@@ -57,6 +59,8 @@ class Benches:
 
     def described(self, plan: StagePlan) -> dict[str, str]:
         """What each set is, in words that no machine's path is in; part of a run's settings."""
+        if plan.classes:
+            return {name: class_words(name, bench, plan) for name, bench in self.wanted.items()}
         return {name: self._words(name, plan) for name in self.wanted}
 
     def _words(self, name: str, plan: StagePlan) -> str:
@@ -67,8 +71,8 @@ class Benches:
         return f"{len(pairs)} pairs, {flip}, {mark}"
 
 
-def judge(job: Job, method: str, benches: Benches, folder: Path) -> dict[str, Verification]:
-    """Score a finished network on every set, and keep the scores.
+def judge(job: Job, method: str, benches: Benches, folder: Path) -> dict[str, Judged]:
+    """Judge a finished network on every set, and keep the scores of pairs.
 
     Args:
         job: Finished.
@@ -79,6 +83,8 @@ def judge(job: Job, method: str, benches: Benches, folder: Path) -> dict[str, Ve
     Raises:
         FacekdError: An image does not decode, or the disk is full.
     """
+    if job.plan.classes:
+        return {name: judge_classes(job, bench) for name, bench in benches.wanted.items()}
     model = load_model(job.model_path, device=pick_device(job.plan.stage))
     found = {}
     for name, bench in benches.wanted.items():
@@ -90,7 +96,8 @@ def judge(job: Job, method: str, benches: Benches, folder: Path) -> dict[str, Ve
         judged = ModelResult(method, str(job.model_path), size, numbers, told)
         result = bench_result(name, pairs.source, len(pairs.images), [judged], method)
         write_scores(result, scores_path(folder, name))
-        found[name] = numbers
+        accuracy = None if numbers.accuracy is None else numbers.accuracy.mean
+        found[name] = Judged(_columns(numbers), f"{percent(accuracy)} %")
     return found
 
 
@@ -125,7 +132,7 @@ def read_judged(path: Path) -> Verification:
     return verify(saved.scores[0], saved.trials, Questions(FARS))
 
 
-def numbers_of(bench: str, numbers: Verification) -> dict[str, str]:
+def _columns(numbers: Verification) -> dict[str, str]:
     """The columns of a run's row that are about one set; rates as fractions.
 
     `correct` is one bit a pair, in their order: judged rightly by the threshold of the other
@@ -146,26 +153,7 @@ def numbers_of(bench: str, numbers: Verification) -> dict[str, str]:
         ends = point.interval or (None, None)
         for suffix, value in zip(("", "_low", "_high"), (point.tar, *ends), strict=True):
             values[f"tar_at_{point.target_far:g}{suffix}"] = value
-    row = {f"{bench}_{k}": "" if v is None else f"{v:.6f}" for k, v in values.items()}
-    return row | {f"{bench}_correct": pack(accuracy.correct)}
-
-
-def pack(correct: NDArray[np.bool_]) -> str:
-    """Bits as text: their number, a colon, base64 of eight a byte (the first is the highest)."""
-    return f"{len(correct)}:{base64.b64encode(np.packbits(correct).tobytes()).decode('ascii')}"
-
-
-def unpack(text: str) -> NDArray[np.bool_]:
-    """What `pack` was given.
-
-    Raises:
-        ValueError: It is no such text.
-    """
-    count, _, packed = text.partition(":")
-    data = np.frombuffer(base64.b64decode(packed, validate=True), dtype=np.uint8)
-    if len(data) != -(-int(count) // 8):
-        raise ValueError(f"{8 * len(data)} bits for {count} pairs")
-    return np.unpackbits(data, count=int(count)).astype(np.bool_)
+    return written(values) | {"correct": pack(accuracy.correct)}
 
 
 def _load(name: str, bench: StudyBench, plan: StagePlan) -> PairSet:

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from facekd.errors import FacekdError, did_you_mean
-from facekd.recipe import NaturalNumber, Positive, Recipe, select_stages
+from facekd.recipe import Fraction, NaturalNumber, Positive, Recipe, select_stages
 from facekd.recipe_file import build_recipe, find_recipe, merge_stage
 from facekd.yaml_reader import Document, KeyPath, parse_value, read_document
 
@@ -37,13 +37,19 @@ class StudyBench(_Strict):
     """A verification set that every finished network is judged on."""
 
     source: str = Field(
-        default="", description="holdout, or what facekd-eval --bench takes; default: its own name"
+        default="",
+        description="holdout, or what facekd-eval --bench takes; val with task: classification; "
+        "default: its own name",
     )
     flip: bool = Field(default=True, description="add the mirrored image's embedding")
     pairs: tuple[Positive, Positive] | None = Field(
         default=None, description="first and last pair used, counted from 1; default: all"
     )
     draw: Positive = Field(default=6000, description="pairs drawn from `holdout`")
+    teacher_head: Fraction = Field(
+        default=0.0,
+        description="of classes: the share of the teacher's head, where the loss reads it",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from facekd.errors import FacekdError
 from facekd.eval.seeds import SeedDifference, difference_over_seeds
-from facekd.study.bench import unpack
+from facekd.study.judged import unpack
 from facekd.study.results import Row
 
 

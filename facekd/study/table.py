@@ -16,6 +16,12 @@ from facekd.study.file import Study, load_study
 from facekd.study.methods import MethodRows, Spread, against, by_method
 from facekd.study.results import Results
 
+_FURTHER = {
+    **{f"TAR at {far_name(far)}": f"tar_at_{far:g}" for far in FARS},
+    "EER": "eer",
+    "top-5": "top5",
+}
+
 
 def tabulate(path: str | Path, overrides: Sequence[str] = ()) -> str:
     """Write a study's tables and figures beside its CSV; needs neither data nor networks.
@@ -45,7 +51,7 @@ def tabulate(path: str | Path, overrides: Sequence[str] = ()) -> str:
     tables = [bench_table(study, methods, bench) for bench in benches]
     notes = _notes(study, methods)
     curves, without = _curves(study, methods, benches[0])
-    if without:
+    if without and not _of_images(study, methods):
         notes.append(
             "No scores are kept here of "
             + ", ".join(without)
@@ -67,26 +73,31 @@ def tabulate(path: str | Path, overrides: Sequence[str] = ()) -> str:
 def bench_table(study: Study, methods: Sequence[MethodRows], bench: str) -> Table:
     """One verification set: a row a method, means over its seeds, in percent."""
     base = next((m for m in methods if m.name == study.against), None)
-    fars = [f"TAR at {far_name(far)}" for far in FARS]
+    further = {
+        words: column
+        for words, column in _FURTHER.items()
+        if any(f"{bench}_{column}" in row for m in methods for row in m.rows.values())
+    }
     head = (
         "method",
         "seeds",
         "accuracy",
         "std of seeds",
         "min to max",
-        *fars,
-        "EER",
+        *further,
         f"minus {study.against}",
         "95 % interval",
         "of each seed",
         "minutes",
         "images",
     )
-    rows = tuple(_row(base, method, bench) for method in methods)
+    rows = tuple(_row(base, method, bench, tuple(further.values())) for method in methods)
     return Table(f"{bench}, %: means over seeds", head, rows, words=1)
 
 
-def _row(base: MethodRows | None, method: MethodRows, bench: str) -> tuple[str, ...]:
+def _row(
+    base: MethodRows | None, method: MethodRows, bench: str, further: tuple[str, ...]
+) -> tuple[str, ...]:
     accuracy = method.spread(f"{bench}_accuracy")
     ends = (min(accuracy.values), max(accuracy.values)) if accuracy else None
     difference = None
@@ -100,8 +111,7 @@ def _row(base: MethodRows | None, method: MethodRows, bench: str) -> tuple[str, 
         _mean(accuracy),
         percent(accuracy.std if accuracy else None),
         f"{percent(ends[0])} to {percent(ends[1])}" if ends else NONE,
-        *(_mean(method.spread(f"{bench}_tar_at_{far:g}")) for far in FARS),
-        _mean(method.spread(f"{bench}_eer")),
+        *(_mean(method.spread(f"{bench}_{column}")) for column in further),
         f"{100 * difference.mean:+.2f}" if difference else NONE,
         percent_interval(difference.interval) if difference else NONE,
         " ".join(f"{100 * d:+.2f}" for d in each) or NONE,
@@ -116,9 +126,10 @@ def _mean(spread: Spread | None) -> str:
 
 def _notes(study: Study, methods: Sequence[MethodRows]) -> list[str]:
     """What a reader must know to read the table rightly."""
+    what = "images" if _of_images(study, methods) else "pairs"
     notes = [
-        f"Differences are to {study.against!r}, seed by seed on the same pairs. Their interval is "
-        "over pairs: what other pairs would do to the mean of these networks. What another seed "
+        f"Differences are to {study.against!r}, seed by seed on the same {what}. Their interval is "
+        f"over {what}: what other {what} would do to the mean of these networks. What another seed "
         "does is in the columns of the seeds. Rows are method by method: no correction for many "
         "comparisons. Minutes are of the method's own training, what it builds on not counted."
     ]
@@ -147,6 +158,12 @@ def _notes(study: Study, methods: Sequence[MethodRows]) -> list[str]:
     if missing:
         notes.append(f"Not done yet (method, seed): {', '.join(missing)}.")
     return notes
+
+
+def _of_images(study: Study, methods: Sequence[MethodRows]) -> bool:
+    """Whether the runs name images' classes: there are no pairs, so no ROC curves."""
+    rows = [row for method in methods for row in method.rows.values()]
+    return any(f"{bench}_top5" in row for row in rows for bench in study.bench)
 
 
 def _curves(

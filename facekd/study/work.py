@@ -19,12 +19,11 @@ from typing import Any
 import torch
 
 from facekd.errors import FacekdError
-from facekd.eval.verification import Verification
-from facekd.eval.words import percent
 from facekd.files import write_text
-from facekd.study.bench import judge, numbers_of
+from facekd.study.bench import judge
 from facekd.study.grid import Grid, Run, left_words
 from facekd.study.jobs import Job
+from facekd.study.judged import Judged
 from facekd.study.results import FORMAT, Row
 from facekd.study.source import version
 from facekd.train.loop import Interrupted
@@ -97,7 +96,7 @@ def _make(grid: Grid, run: Run, commit: str) -> tuple[Row, str]:
     with _into_log(run.job):
         numbers = judge(run.job, run.method, grid.benches, run.scores_folder)
     row = _row(run, numbers, commit)
-    parts = [_told(name, found) for name, found in numbers.items()]
+    parts = [f"{name} {found.told}" for name, found in numbers.items()]
     return row, f"{', '.join(parts)}; {row['minutes']} min, {row['images_per_second']} images/s"
 
 
@@ -108,7 +107,7 @@ def _train(job: Job) -> None:
         run_recipe(job.recipe)
 
 
-def _row(run: Run, numbers: dict[str, Verification], commit: str) -> Row:
+def _row(run: Run, numbers: dict[str, Judged], commit: str) -> Row:
     summary = run.job.summary()
     before = sum(float(job.summary()["minutes"]) for job in run.job.all_built_on().values())
     row: dict[str, Any] = {
@@ -128,13 +127,8 @@ def _row(run: Run, numbers: dict[str, Verification], commit: str) -> Row:
         "params": run.job.plan.params,
     }
     for name, found in numbers.items():
-        row |= numbers_of(name, found)
+        row |= {f"{name}_{column}": value for column, value in found.columns.items()}
     return {key: str(value) for key, value in {**row, "settings": run.settings}.items()}
-
-
-def _told(bench: str, numbers: Verification) -> str:
-    accuracy = numbers.accuracy
-    return f"{bench} {percent(None if accuracy is None else accuracy.mean)} %"
 
 
 @contextmanager

@@ -15,16 +15,18 @@ from pydantic import BaseModel
 from facekd import __version__, ranks
 from facekd.backbones import usual_size, usual_width
 from facekd.distill.presets import expand
+from facekd.distill.readout import through_projector
 from facekd.errors import FacekdError, did_you_mean
 from facekd.files import write_text
 from facekd.fingerprint import file_fingerprint
 from facekd.heads.classifier import Classifier
+from facekd.heads.compare import compare_heads
 from facekd.recipe import Data, Network, Recipe, Stage
 from facekd.train.checkpoint import Training, read_network
 from facekd.train.checkpoints import Checkpoints
 from facekd.train.ema import with_mean
 from facekd.train.head_file import write_head
-from facekd.train.sources import head_path, locate
+from facekd.train.sources import head_path, locate, teacher_head_path
 from facekd.train.stage_plan import StagePlan
 from facekd.train.subcentres import count_and_list
 
@@ -228,6 +230,21 @@ def write_stage_head(plan: StagePlan, run: Training) -> None:
     head = own or run.objective.teacher_head
     if head is not None and head.embedding_dim == plan.embedding_dim:
         write_head(head_path(plan.model_path), head, plan.faces.label_map.hash)
+    theirs = run.objective.teacher_head
+    if plan.classes and isinstance(theirs, Classifier) and ranks.rank() == 0:
+        whole = through_projector(theirs, run.objective.projector)
+        if whole is not None:
+            write_head(teacher_head_path(plan.model_path), whole, plan.faces.label_map.hash)
+
+
+def _alike(run: Training) -> dict[str, float] | None:
+    """How alike the student's and the teacher's head have become, where there are both."""
+    student, teacher = run.objective.student_head, run.objective.teacher_head
+    if not (isinstance(student, Classifier) and isinstance(teacher, Classifier)):
+        return None
+    if student.weight.shape != teacher.weight.shape:
+        return None
+    return compare_heads(student, teacher)
 
 
 def write_results(
@@ -253,6 +270,7 @@ def write_results(
         "skipped_records": list(run.bad),
         "allowed_changes": list(run.allowed),
         "validation": validation,
+        "heads": _alike(run),
         "best": run.best,
         "settings": settings,
     }

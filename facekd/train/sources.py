@@ -17,6 +17,11 @@ def head_path(model: Path) -> Path:
     return model.with_suffix(".head.safetensors")
 
 
+def teacher_head_path(model: Path) -> Path:
+    """Where the teacher's classifier lies as it reads the embeddings of a network of classes."""
+    return model.with_suffix(".teacher.head.safetensors")
+
+
 def locate(source: str, folder: Path) -> Path:
     """The file behind a `teacher`, `head` or `start_from`: a path, or an earlier stage's result."""
     return Path(source).expanduser() if is_file(source) else folder / f"{source}.pt"

@@ -114,8 +114,9 @@ class StagePlan:
         if "feature_maps" in self.needs:
             return "its loss reads the teacher's feature maps"
         if self.augment.looks is None:
-            drawn = " and ".join(f"data.{name}" for name in self.augment.drawn)
-            return f"{drawn} give every image a new look at every step"
+            drawn = [f"data.{name}" for name in self.augment.drawn]
+            give = "gives" if len(drawn) == 1 else "give"
+            return f"{' and '.join(drawn)} {give} every image a new look at every step"
         return ""
 
     @property

@@ -16,8 +16,8 @@ from facekd.cli.train import main
 from facekd.eval.accuracy import fold_accuracy
 from facekd.eval.saved_scores import read_scores_file
 from facekd.study import work as study_work
-from facekd.study.bench import unpack
 from facekd.study.grid import describe, make_grid
+from facekd.study.judged import unpack
 from facekd.study.run import run_study
 from facekd.train import loop
 from facekd.train.loop import Interrupted

@@ -8,9 +8,9 @@ from facekd.cli.train import main
 from facekd.data_tools.pairs import PairSet
 from facekd.errors import FacekdError
 from facekd.study import bench as study_bench
-from facekd.study.bench import pack, unpack
 from facekd.study.file import StudyBench, load_study
 from facekd.study.grid import make_grid
+from facekd.study.judged import pack, unpack
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_the_size_is_told_by_check_and_before_the_start(tmp_path, capsys):
 
 def test_a_crop_turns_it_off_with_a_sentence(tmp_path, capsys):
     made = recipe(tmp_path, STAGES, data={"crop": 0.3})
-    sentence = "off: data.crop and data.colour give every image a new look at every step"
+    sentence = "off: data.crop gives every image a new look at every step"
     text = check(made)
     assert sentence in text
     assert "cache.views=8 would keep" in text

@@ -148,7 +148,7 @@ def test_crops_and_randaugment_turn_the_cache_off(tmp_path):
     stages = {"teacher": {}, "student": {"teacher": "teacher", "loss": KDTH}}
     plans = plan_recipe(made(tmp_path, stages, data={"randaugment": {"operations": 1}}))
     assert not plans[1].uses_cache
-    told = "off: data.randaugment give every image a new look at every step"
+    told = "off: data.randaugment gives every image a new look at every step"
     assert plans[1].cache_is_off.startswith(told)
     plans = plan_recipe(made(tmp_path, stages, data={"pad": 2}))
     assert "data.pad" in plans[1].cache_is_off
