@@ -84,14 +84,22 @@ def refuse_without_network(arguments: argparse.Namespace) -> None:
 
 def load_network(path: Path, arguments: argparse.Namespace) -> "Embedder":
     """The network of a file, with the options of `add_network_options`."""
+    return load_as_asked(path, arguments, pick(arguments.device))
+
+
+def pick(device: str) -> str:
+    """The device that `--device` means.
+
+    Raises:
+        FacekdError: `cuda` is asked for and there is none.
+    """
     import torch
 
-    device = arguments.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise FacekdError("--device cuda: PyTorch sees no GPU here; use --device cpu.")
-    return load_as_asked(path, arguments, device)
+    return device
 
 
 def load_as_asked(path: Path, arguments: argparse.Namespace, device: str = "cpu") -> "Embedder":

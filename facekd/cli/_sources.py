@@ -55,6 +55,25 @@ def read_sources(arguments: argparse.Namespace) -> list[Source]:
     return sources
 
 
+def read_models(texts: list[str]) -> list[Source]:
+    """The networks of `--model` alone, each with a name of its own.
+
+    Raises:
+        FacekdError: There is none, or two have one name.
+    """
+    sources = [_source("model", text) for text in texts]
+    names = [source.name for source in sources]
+    for source in sources:
+        if names.count(source.name) > 1:
+            raise FacekdError(
+                f"two models are both named {source.name!r}; give one as "
+                f"--model NAME={source.path}."
+            )
+    if not sources:
+        raise FacekdError("nothing to evaluate; give --model FILE.")
+    return sources
+
+
 def _source(kind: SourceKind, text: str) -> Source:
     name, path = named_file(kind, text)
     if kind != "model" and not path.is_file():

@@ -36,6 +36,17 @@ def cosine(text: str) -> float:
     return number
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share, a number from 0 to 1")
+    return number
+
+
 def _whole(text: str, least: int) -> int:
     try:
         number = int(text)

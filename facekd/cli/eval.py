@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from facekd.cli._main import run
 from facekd.cli._network import add_network_options
-from facekd.cli._values import count
+from facekd.cli._values import count, share
 from facekd.errors import FacekdError
 
 EXAMPLES = """examples:
@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   facekd-eval --bench people/ --model student.pt --fars 1e-4,1e-6          (all pairs of a folder)
   facekd-eval --scores mine=scores.csv                                     (columns score,same)
   facekd-eval --compare runs/eval/lfw runs/other --out report
+  facekd-eval --classes cifar100:data/ --model student.pt --model teacher.pt
   facekd-eval --list --data faces/
 """
 
@@ -35,17 +36,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.list:
         return _list(arguments)
+    if arguments.classes:
+        from facekd.cli._classes import TAKES, evaluate_classes
+
+        _refuse_others(arguments, TAKES, "--classes is about images of classes, not of faces")
+        return evaluate_classes(arguments)
+    if arguments.teacher_head:
+        raise FacekdError("--teacher-head is a share in class probabilities; give --classes DATA.")
     from facekd.cli._evaluation import compare_folders, evaluate
 
     if not arguments.compare:
         return evaluate(arguments)
-    for name, value in vars(arguments).items():
-        if name not in COMPARE_TAKES and value != _parser().get_default(name):
-            raise FacekdError(
-                f"--compare reads saved reports and measures nothing again; leave out "
-                f"--{name.replace('_', '-')}."
-            )
+    _refuse_others(
+        arguments, COMPARE_TAKES, "--compare reads saved reports and measures nothing again"
+    )
     return compare_folders(arguments)
+
+
+def _refuse_others(arguments: argparse.Namespace, taken: Sequence[str], why: str) -> None:
+    for name, value in vars(arguments).items():
+        if name not in taken and value != _parser().get_default(name):
+            raise FacekdError(f"{why}; leave out --{name.replace('_', '-')}.")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -91,6 +102,12 @@ def _what(group: argparse._ArgumentGroup) -> None:
             metavar="[NAME=]FILE",
             help=f"{file}; may be given several times",
         )
+    add(
+        "--classes",
+        metavar="DATA",
+        help="instead of a bench: images of classes, for networks of `task: classification`: a "
+        "folder of val/CLASS/, or cifar100:FOLDER and such; top-1, top-5, confusion",
+    )
     add("--halves", action="store_true", help="embeddings' rows are original | flipped (n, 2d)")
     add("--data", metavar="DIR", help="folder of the benches' files (default: $FACEKD_DATA)")
     add("--list", action="store_true", help="show the benches, where their files go, what is there")
@@ -119,6 +136,13 @@ def _how(group: argparse._ArgumentGroup) -> None:
         help="false accept rates, such as 1e-3,1e-4 (default: by kind)",
     )
     add("--no-flip", action="store_true", help="do not add the mirrored image's embedding (F0)")
+    add(
+        "--teacher-head",
+        type=share,
+        default=0.0,
+        metavar="A",
+        help="with --classes: the share of the teacher's head in the probabilities (default: 0)",
+    )
     add("--no-norm", action="store_true", help="templates of unit-length embeddings (N0)")
     add("--no-detector", action="store_true", help="templates without detector scores (D0)")
     add(

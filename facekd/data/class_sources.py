@@ -17,7 +17,6 @@ from facekd.errors import FacekdError, did_you_mean
 from facekd.fingerprint import fingerprint
 
 _JUDGED_BY = ("val", "test")  # the first that is there
-_PARTS = ("train", "test")
 
 Parts = tuple[Source, Source]
 
@@ -89,26 +88,64 @@ def open_classes(source: str) -> Parts:
     Raises:
         FacekdError: Something is missing, or torchvision does not take the files.
     """
-    name, found, folder = source.partition(":")
-    if found and name in READERS:
-        try:
-            return READERS[name](Path(folder).expanduser())
-        except (RuntimeError, OSError, LookupError, ValueError) as error:
-            raise FacekdError(
-                f"data.source: torchvision's reader finds no whole {name} set in {folder} "
-                f"({error}); nothing is downloaded here: put the set's files there, unpacked as "
-                "torchvision has them."
-            ) from error
+    read = _by_torchvision(source)
+    if read is not None:
+        return read
     path = Path(source).expanduser()
-    judged = next((path / part for part in _JUDGED_BY if (path / part).is_dir()), None)
+    judged = _judged_folder(path)
     if (path / "train").is_dir() and judged is not None:
         return NamedSource(path / "train"), NamedSource(judged)
     what = "lacks train/ or val/ (or test/)" if path.is_dir() else "is no folder"
-    hint = f"; {did_you_mean(name, READERS)}" if found else ""
     raise FacekdError(
         f"data.source: {source} {what}; with task: classification name a folder of train/CLASS/ "
-        f"and val/CLASS/, or {', '.join(f'{reader}:FOLDER' for reader in READERS)}{hint}"
+        f"and val/CLASS/, or {_readers(source)}"
     )
+
+
+def open_judged(source: str) -> Source:
+    """The images to judge by alone.
+
+    Args:
+        source: As `open_classes` takes it, `train/` left out; or a folder of CLASS/*.jpg.
+
+    Raises:
+        FacekdError: As `open_classes`.
+    """
+    read = _by_torchvision(source)
+    if read is not None:
+        return read[1]
+    path = Path(source).expanduser()
+    if not path.is_dir():
+        raise FacekdError(
+            f"--classes: {source} is no folder; name one of val/CLASS/ or of CLASS/, or "
+            f"{_readers(source)}"
+        )
+    return NamedSource(_judged_folder(path) or path)
+
+
+def _judged_folder(path: Path) -> Path | None:
+    return next((path / part for part in _JUDGED_BY if (path / part).is_dir()), None)
+
+
+def _readers(source: str) -> str:
+    """What stands before a colon, in words, with the near names of a wrong one."""
+    name, found, _ = source.partition(":")
+    hint = f"; {did_you_mean(name, READERS)}" if found else "."
+    return ", ".join(f"{reader}:FOLDER" for reader in READERS) + hint
+
+
+def _by_torchvision(source: str) -> Parts | None:
+    """The two parts of a set that torchvision reads; None where the source is not of that kind."""
+    name, found, folder = source.partition(":")
+    if not found or name not in READERS:
+        return None
+    try:
+        return READERS[name](Path(folder).expanduser())
+    except (RuntimeError, OSError, LookupError, ValueError) as error:
+        raise FacekdError(
+            f"torchvision's reader finds no whole {name} set in {folder} ({error}); nothing is "
+            "downloaded here: put the set's files there, unpacked as torchvision has them."
+        ) from error
 
 
 def _cifar(kind: str) -> Callable[[Path], Parts]:

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from facekd.data.class_sources import open_classes
+from facekd.data.class_sources import open_classes, open_judged
 from facekd.data.faces import FaceSet, choose
 from facekd.data.sources import Source
+from facekd.data_tools.labelmap import LabelMap
 from facekd.errors import FacekdError, did_you_mean
 from facekd.recipe import Data
 
@@ -27,7 +28,21 @@ def load_classes(data: Data, size: int) -> tuple[FaceSet, FaceSet]:
     source, judged = open_classes(str(data.source))
     train, _ = choose(source, data, size)
     train = replace(train, centre=True)
-    return train, _judged_by(judged, train, source.names)
+    return train, _judged_by(judged, train.label_map, size, source.names)
+
+
+def load_judged(source: str, label_map: LabelMap, size: int) -> FaceSet:
+    """The images that finished networks are judged by, under the class numbers of one of them.
+
+    Args:
+        source: A folder of val/CLASS/, test/CLASS/ or CLASS/, or such as cifar100:FOLDER.
+        label_map: The network's.
+        size: Side of its input, in pixels.
+
+    Raises:
+        FacekdError: Files are missing, or an image is of a class that the network does not know.
+    """
+    return _judged_by(open_judged(source), label_map, size, label_map.names)
 
 
 def _refuse(data: Data) -> None:
@@ -49,17 +64,17 @@ def _refuse(data: Data) -> None:
         )
 
 
-def _judged_by(source: Source, train: FaceSet, known: tuple[str, ...]) -> FaceSet:
-    """The images of the classes that are trained."""
+def _judged_by(source: Source, label_map: LabelMap, size: int, known: tuple[str, ...]) -> FaceSet:
+    """The images of a label map's classes; those of others that are known are left out."""
     unknown = [name for name in source.names if name not in known]
     if unknown:
         raise FacekdError(
-            f"data.source: the validation images have a class {unknown[0]!r} that the training "
-            f"images have not; {did_you_mean(unknown[0], known)}"
+            f"the validation images have a class {unknown[0]!r} that the training images have not; "
+            f"{did_you_mean(unknown[0], known)}"
         )
-    number = {name: k for k, name in enumerate(train.label_map.names)}
+    number = {name: k for k, name in enumerate(label_map.names)}
     classes = np.array([number.get(name, -1) for name in source.names], np.int64)[source.labels]
     rows = np.flatnonzero(classes >= 0)
     if not len(rows):
-        raise FacekdError("data.source: no validation image is of a class that is trained.")
-    return FaceSet(source, rows, classes[rows], train.label_map, train.size, centre=True)
+        raise FacekdError("no validation image is of a class that is trained.")
+    return FaceSet(source, rows, classes[rows], label_map, size, centre=True)

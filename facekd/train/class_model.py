@@ -10,6 +10,7 @@ from facekd.distill.readout import Readout, scales_of
 from facekd.distill.term import build_terms
 from facekd.errors import FacekdError
 from facekd.heads.classifier import Classifier, load_head
+from facekd.heads.compare import compare_heads
 from facekd.model import FaceModel
 from facekd.train.sources import head_path, teacher_head_path
 
@@ -22,11 +23,25 @@ class ClassModel:
         network: Gives embeddings.
         readout: Reads them.
         label_map: The classes' names.
+        path: The network's file.
     """
 
     network: FaceModel
     readout: Readout
     label_map: LabelMap
+    path: Path
+
+    def alike(self) -> dict[str, float] | None:
+        """How alike its head and its teacher's are; None where there are not both.
+
+        Raises:
+            FacekdError: A head's file is damaged, or another network's.
+        """
+        files = head_path(self.path), teacher_head_path(self.path)
+        if not all(file.is_file() for file in files):
+            return None
+        own, theirs = (_head(file, self.label_map, self.network) for file in files)
+        return compare_heads(own, theirs)
 
 
 def load_class_model(
@@ -63,7 +78,7 @@ def load_class_model(
         scales=scales,
         share=share,
     )
-    return ClassModel(network.to(device), readout, found)
+    return ClassModel(network.to(device), readout, found, path)
 
 
 def _head(path: Path, label_map: LabelMap, network: FaceModel) -> Classifier:

@@ -6,6 +6,7 @@ from authors_numbers import close, fixture
 
 from facekd.distill import Objective, Sizes, build_terms, expand
 from facekd.heads import MARGINS, Classifier, arcface
+from facekd.heads.compare import compare_heads
 
 # One row per loss of HeadSharingKD: the terms that reproduce it.
 HEADSHARING = {
@@ -82,6 +83,17 @@ def test_whole_losses_of_headsharings_training_step(name):
         small = 1e-7 * float(theirs.abs().max()) if "crd" in objective.terms else 1e-12
         torch.testing.assert_close(tensor.grad, theirs, rtol=1e-5, atol=small)
     assert teacher_head.weight.grad is None
+
+
+def test_heads_are_compared_as_the_authors_do():
+    inputs, results = fixture("headsharing_losses")
+    sides = [
+        Classifier.from_weight(inputs[f"{side}_weight"], inputs[f"{side}_bias"])
+        for side in ("student", "teacher")
+    ]
+    theirs = results["heads"]
+    theirs["bias_mean_abs"], theirs["bias_cosine"] = theirs.pop("bias_abs"), theirs.pop("bias_cos")
+    assert compare_heads(*sides) == pytest.approx(theirs, abs=1e-6)
 
 
 def test_the_authors_weights_are_the_presets_defaults():
