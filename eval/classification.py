@@ -57,7 +57,8 @@ class Classification:
     @property
     def correct(self) -> BoolArray:
         """Which images' classes are named rightly, (n,)."""
-        return self.rank == 0
+        first: BoolArray = self.rank == 0
+        return first
 
     @property
     def top1(self) -> Rate:

@@ -41,7 +41,8 @@ class ArraySource(Complete):
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """See `Source.image`."""
-        return self.images[i]
+        image: NDArray[np.uint8] = self.images[i]
+        return image
 
     def called(self) -> tuple[Sequence[str], Sequence[str]]:
         """See `Source.called`; images are called by their number."""

@@ -75,8 +75,8 @@ class FaceSet:
     @property
     def fingerprint(self) -> str:
         """Short hash of the images chosen, their order and size; labels play no part."""
-        parts = [self.source.fingerprint, self.rows.tobytes(), str(self.size)]
-        return fingerprint([*parts, "centre"] if self.centre else parts)
+        cut = ["centre"] if self.centre else []
+        return fingerprint([self.source.fingerprint, self.rows.tobytes(), str(self.size), *cut])
 
     def pairs(self, count: int, seed: int, name: str) -> PairSet:
         """Draw a verification set from these images: `data_tools.drawn_pairs.from_labels`."""

@@ -105,9 +105,12 @@ def through_projector(head: Classifier, projector: nn.Module | None) -> Classifi
     linear, norm = projector[0], projector[1]
     assert isinstance(linear, nn.Linear)
     assert isinstance(norm, nn.BatchNorm1d)
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
     with torch.no_grad():
-        factor = norm.weight / (norm.running_var + norm.eps).sqrt()  # type: ignore[operator]
-        shift = norm.bias - norm.running_mean * factor  # type: ignore[operator]
+        factor = norm.weight / (variance + norm.eps).sqrt()
+        shift = norm.bias - mean * factor
         weight = head.weight @ (factor[:, None] * linear.weight)
         return Classifier.from_weight(weight, head.bias + head.weight @ shift)
 
