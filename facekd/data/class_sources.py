@@ -1,4 +1,4 @@
-"""Images with classes: a folder of `train/` and `val/`, or a set that torchvision's readers know.
+"""Images with classes: a folder of `train/` and `val/`, or a known set as it comes.
 
 torchvision's CIFAR files are pickles. Its reader compares every file with an MD5 sum of its own
 before it opens one, so nothing is unpickled but what the set's makers published.
@@ -87,9 +87,9 @@ def open_classes(source: str) -> Parts:
             and `val/CLASS/*.jpg`; `test/` serves where there is no `val/`.
 
     Raises:
-        FacekdError: Something is missing, or torchvision does not take the files.
+        FacekdError: Something is missing, or is not what the set's makers published.
     """
-    read = _by_torchvision(source)
+    read = _known_set(source)
     if read is not None:
         return read
     path = Path(source).expanduser()
@@ -112,7 +112,7 @@ def open_judged(source: str) -> Source:
     Raises:
         FacekdError: As `open_classes`.
     """
-    read = _by_torchvision(source)
+    read = _known_set(source)
     if read is not None:
         return read[1]
     path = Path(source).expanduser()
@@ -135,8 +135,8 @@ def _readers(source: str) -> str:
     return ", ".join(f"{reader}:FOLDER" for reader in READERS) + hint
 
 
-def _by_torchvision(source: str) -> Parts | None:
-    """The two parts of a set that torchvision reads; None where the source is not of that kind."""
+def _known_set(source: str) -> Parts | None:
+    """The two parts of one of `READERS`; None where the source is not of that kind."""
     name, found, folder = source.partition(":")
     if not found or name not in READERS:
         return None
@@ -144,8 +144,8 @@ def _by_torchvision(source: str) -> Parts | None:
         return READERS[name](Path(folder).expanduser())
     except (RuntimeError, OSError, LookupError, ValueError) as error:
         raise FacekdError(
-            f"torchvision's reader finds no whole {name} set in {folder} ({error}); nothing is "
-            "downloaded here: put the set's files there, unpacked as torchvision has them."
+            f"there is no whole {name} set in {folder} ({str(error).splitlines()[0]}); nothing is "
+            "downloaded here: put the set's files there, unpacked as they come."
         ) from error
 
 
@@ -196,6 +196,30 @@ def _food(folder: Path) -> Parts:
     return part("train"), part("test")
 
 
+def _cub(folder: Path) -> Parts:
+    """CUB-200-2011 by its own lists, each line a number and a word."""
+    root = folder / "CUB_200_2011"
+
+    def column(name: str) -> list[str]:
+        lines = (root / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        pairs = sorted((int(number), word) for number, word in map(str.split, lines))
+        if [number for number, _ in pairs] != list(range(1, len(pairs) + 1)):
+            raise ValueError(f"{name}.txt does not number its lines from 1")
+        return [word for _, word in pairs]
+
+    names, places = column("classes"), column("images")
+    labels = [int(label) - 1 for label in column("image_class_labels")]
+    trained = [part == "1" for part in column("train_test_split")]
+
+    def part(train: bool) -> Source:
+        rows = zip(places, labels, trained, strict=True)
+        kept = [(root / "images" / place, label) for place, label, of in rows if of == train]
+        paths, own = zip(*kept, strict=True)
+        return FileSource(root, paths, own, names)
+
+    return part(True), part(False)
+
+
 def _of_files(folder: Path, read: Any) -> Source:
     return FileSource(folder, [Path(f) for f in read._image_files], read._labels, read.classes)
 
@@ -206,4 +230,5 @@ READERS: dict[str, Callable[[Path], Parts]] = {
     "cars": _cars,
     "aircraft": _aircraft,
     "food101": _food,
+    "cub": _cub,
 }

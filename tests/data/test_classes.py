@@ -1,15 +1,13 @@
 """The images of classification stages: folders, and the sets of torchvision's readers."""
 
-import hashlib
-import json
 import pickle
 
 import cv2
 import numpy as np
 import pytest
-import scipy.io
 import torch
 from tiny_classes import NAMES, write_classes
+from tiny_sets import SETS, write_cifar
 from torchvision import datasets
 
 from facekd.data.augment import Augment
@@ -17,82 +15,6 @@ from facekd.data.classes import load_classes
 from facekd.data.loader import make_loader
 from facekd.errors import FacekdError
 from facekd.recipe import Data
-
-
-def write_cifar(folder, reader, patch, each=20):
-    """Files in the published layout; their sums stand in for the published ones."""
-    rng = np.random.default_rng(0)
-    coarse = reader is datasets.CIFAR100
-    names = [f"class{k}" for k in range(100 if coarse else 10)]
-    key = "fine_labels" if coarse else "labels"
-    place = folder / reader.base_folder
-    place.mkdir(parents=True)
-    written = {}
-
-    def write(name, content):
-        data = pickle.dumps(content)
-        (place / name).write_bytes(data)
-        written[name] = hashlib.md5(data).hexdigest()
-
-    for name, _ in [*reader.train_list, *reader.test_list]:
-        labels = rng.permutation(np.arange(each) % len(names)).tolist()
-        write(name, {"data": rng.integers(0, 256, (each, 3072), np.uint8), key: labels})
-    write(reader.meta["filename"], {reader.meta["key"]: names})
-    for part in ("train_list", "test_list"):
-        patch.setattr(reader, part, [[n, written[n]] for n, _ in getattr(reader, part)])
-    patch.setattr(reader, "meta", {**reader.meta, "md5": written[reader.meta["filename"]]})
-    return names
-
-
-def write_photo(path, k, shape=(40, 50)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.full((*shape, 3), 20 * k, np.uint8))
-
-
-def write_cars(folder):
-    root = folder / "stanford_cars"
-    names = np.array([["AM General Hummer", "Acura RL", "Audi S4"]], dtype=object)
-    for split in ("train", "test"):
-        listed = []
-        for i in range(6):
-            write_photo(root / f"cars_{split}" / f"{i:05}.jpg", i)
-            listed.append((f"{i:05}.jpg", i % 3 + 1))
-        kinds = [("fname", object), ("class", np.uint8)]
-        annotations = {"annotations": np.array(listed, dtype=kinds)}
-        place = root / "devkit" / "cars_train_annos.mat"
-        if split == "test":
-            place = root / "cars_test_annos_withlabels.mat"
-        place.parent.mkdir(exist_ok=True)
-        scipy.io.savemat(place, annotations)
-    scipy.io.savemat(root / "devkit" / "cars_meta.mat", {"class_names": names})
-    return list(names[0])
-
-
-def write_aircraft(folder):
-    root = folder / "fgvc-aircraft-2013b" / "data"
-    names = ["707-320", "A310", "Spitfire"]
-    for i in range(12):
-        write_photo(root / "images" / f"{i:07}.jpg", i)
-    (root / "variants.txt").write_text("\n".join(names) + "\n")
-    for split, rows in (("trainval", range(6)), ("test", range(6, 12))):
-        lines = [f"{i:07} {names[i % 3]}" for i in rows]
-        (root / f"images_variant_{split}.txt").write_text("\n".join(lines) + "\n")
-    return names
-
-
-def write_food(folder):
-    root = folder / "food-101"
-    names = ["apple_pie", "gyoza", "sushi"]
-    (root / "meta").mkdir(parents=True)
-    for split, rows in (("train", range(2)), ("test", range(2, 4))):
-        listed = {name: [f"{name}/{i}" for i in rows] for name in names}
-        (root / "meta" / f"{split}.json").write_text(json.dumps(listed))
-        for place in (p for places in listed.values() for p in places):
-            write_photo(root / "images" / f"{place}.jpg", len(place))
-    return names
-
-
-SETS = {"cars": write_cars, "aircraft": write_aircraft, "food101": write_food}
 
 
 @pytest.mark.parametrize("judged", ["val", "test"])
@@ -223,6 +145,7 @@ def test_fine_grained_sets(name, tmp_path):
     assert train[1].shape == (32, 32, 3)
     ids, called = train.source.called()
     assert ids[0].endswith("jpg")
+    assert train.source.labels.max() == 2
     assert tuple(called) == tuple(names)
 
 
@@ -242,6 +165,14 @@ def test_fine_grained_sets(name, tmp_path):
 def test_what_cannot_be_read(settings, words):
     with pytest.raises(FacekdError, match=words):
         load_classes(Data(**settings), 32)
+
+
+def test_a_damaged_list_of_cub(tmp_path):
+    SETS["cub"](tmp_path)
+    lists = tmp_path / "CUB_200_2011" / "train_test_split.txt"
+    lists.write_text(lists.read_text().replace("3 1", "4 1"))
+    with pytest.raises(FacekdError, match=r"no whole cub set .*does not number its lines"):
+        load_classes(Data(source=f"cub:{tmp_path}"), 32)
 
 
 def test_a_folder_without_validation_images(tmp_path):
