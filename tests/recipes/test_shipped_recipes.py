@@ -16,18 +16,25 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from tiny_classes import write_classes
+from tiny_sets import SETS, write_cifar
+from torchvision import datasets, models
 
 from facekd.cli.train import main
 from facekd.data_tools.binfile import write_bin
 from facekd.data_tools.images import encode_jpeg
 from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
 from facekd.data_tools.synthetic import SyntheticFaces
+from facekd.distill import expand
 from facekd.model import FaceModel
 from facekd.recipe import Recipe, is_file
 from facekd.recipe_file import load_recipe, shipped_recipes
 from facekd.train.build import build_training
 
 SMALL = 32  # pixels, where every network of a recipe is its own
+SMALL_BATCH = [
+    f"stages.{stage}.batch_size=4" for stage in ("teacher", "alone", "kd", "kdth", "crdth")
+]
 PAPER_SCALE = [name for name in shipped_recipes() if name.startswith("ms1mv")]
 
 
@@ -85,7 +92,15 @@ def data(tmp_path_factory):
     (folder / "weights").mkdir()
     teacher_graph(folder / "weights" / "mobilefacenet_arcface128.onnx")
     FaceModel.create("mobilefacenet", embedding_dim=128).save(folder / "weights" / "start.pt")
-    return folder
+    for name in ("resnet18", "resnet50"):
+        state = getattr(models, name)().state_dict()
+        torch.save(state, folder / "weights" / f"{name}.pth")
+    write_classes(folder / "cifar10_12k", each=4, judged="test")
+    for write in SETS.values():
+        write(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        write_cifar(folder, datasets.CIFAR100, patch, each=200)
+        yield folder
 
 
 @pytest.fixture(autouse=True)
@@ -117,12 +132,13 @@ def one_step(recipe: Recipe) -> list[str]:
         people = 6 + recipe.data.holdout
         overrides += [f"data.synthetic.identities={people}"]
         overrides += ["data.synthetic.images_per_identity=3"]
+    faces = all(stage.task == "face" for stage in recipe.stages.values())
     any_file = any(is_file(s) for stage in recipe.stages.values() for s in stage.sources().values())
     for name, stage in recipe.stages.items():
         at = f"stages.{name}"
         overrides += [f"{at}.batch_size=4", f"{at}.schedule.epochs=0.001"]
         overrides += [f"{at}.schedule.warmup_epochs=0", f"{at}.device=cpu", f"{at}.precision=fp32"]
-        if not any_file:
+        if faces and not any_file:
             overrides.append(f"{at}.model.input_size={SMALL}")
         if "holdout" in stage.validation.benches:
             overrides.append(f"{at}.validation.pairs=20")
@@ -153,6 +169,50 @@ def shared_key(recipe: Recipe, stage: str) -> str:
     settings = recipe.stages[stage]
     below = [shared_key(recipe, s) for s in settings.sources().values() if not is_file(s)]
     return json.dumps([stage, recipe.data.model_dump(), settings.model_dump(), below], default=str)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_fine_grained_sets(name, data, tmp_path, capsys):
+    """The recipe is sound for each of the sets that its head names."""
+    recipe, source = "finegrained_resnet50_resnet18", f"data.source={name}:{data}"
+    assert main([recipe, source, f"output={tmp_path}", "--check", *SMALL_BATCH]) == 0
+    told = capsys.readouterr().out
+    assert f"{name}:{data}: 3 classes, 6 images; 6 validation images" in told
+    assert "; a projector 512 -> 2048" in told
+    text = shipped_recipes()[recipe].read_text()
+    assert f"{name}:${{FACEKD_DATA}}" in text
+
+
+def test_cifar_100_has_the_authors_settings(data):
+    """Tables of arXiv 2201.06945's code: README, train_student.py, run_cifar_distill.sh."""
+    recipe = load_recipe("cifar100_resnet32x4_resnet8x4")
+    weights = {
+        "teacher": [("margin", 1.0)],
+        "alone": [("margin", 1.0)],
+        "kd": [("margin", 0.1), ("kd", 0.9)],
+        "crd": [("margin", 1.0), ("crd", 0.8)],
+        "kdth": [("margin", 1.0), ("kd", 1.5), ("kd", 0.02)],
+        "crdth": [("margin", 0.9), ("kd", 1.0), ("crd", 0.8), ("kd", 0.02)],
+        "sh_teacher": [("margin", 1.0)],
+        "sh_kd": [("margin", 1.0), ("kd", 1.0), ("crd", 0.8)],
+    }
+    assert list(recipe.stages) == list(weights)
+    for name, stage in recipe.stages.items():
+        specs = expand(stage.loss, stage.margin)
+        assert [(spec["term"], spec["weight"]) for spec in specs] == weights[name]
+        assert all(spec.get("temperature", 4.0) == 4.0 for spec in specs)
+        assert all(spec.get("negatives", 16384) == 16384 for spec in specs)
+        assert stage.schedule.milestones == (150, 180, 210)
+        assert (stage.schedule.epochs, stage.schedule.gamma) == (240, 0.1)
+        settings = stage.optimizer
+        assert (settings.lr, settings.momentum, settings.weight_decay) == (0.05, 0.9, 5e-4)
+        assert settings.decay_all
+        assert settings.clip_norm == 0
+        assert stage.batch_size == 64
+        network = "resnet32x4" if "teacher" in name else "resnet8x4"
+        assert stage.model.backbone == network
+    assert recipe.data.pad == 4
+    assert recipe.stages["sh_teacher"].head.frozen
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
