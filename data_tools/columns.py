@@ -22,7 +22,11 @@ Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 _BLOCK = 1 << 14  # numbers that are in memory at a time; a column that is no longer has no file
-_DTYPES = {"q": np.dtype(np.int64), "f": np.dtype(np.float32), "B": np.dtype(np.uint8)}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "q": np.dtype(np.int64),
+    "f": np.dtype(np.float32),
+    "B": np.dtype(np.uint8),
+}
 
 
 def column(count: int, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
@@ -52,7 +56,7 @@ class Column:
 
     def __init__(self, kind: Literal["q", "f", "B"] = "q") -> None:
         self._kind = kind
-        self._tail = array(kind)
+        self._tail: array[Any] = array(kind)
         self._stored = 0
         self._file: IO[bytes] | None = None
         self._seen: npt.NDArray[Any] | None = None
@@ -140,7 +144,7 @@ def first_difference(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> int | No
     for part in blocks(len(one)):
         differ = one[part] != other[part]
         if differ.any():
-            return part.start + int(differ.argmax())
+            return int(part.start + differ.argmax())
     return None
 
 

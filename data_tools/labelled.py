@@ -211,7 +211,7 @@ def _check_against_folder(root: Path, places: Sequence[str]) -> None:
 
 def _bytes_of(numbers: NDArray[np.int64]) -> memoryview:
     """The same on every machine, for a fingerprint."""
-    return memoryview(np.ascontiguousarray(numbers, dtype="<i8")).cast("B")
+    return np.ascontiguousarray(numbers, dtype="<i8").data.cast("B")
 
 
 def from_records(path: Path, files: Sequence[Path], on_bad_record: OnBad) -> LabelledImages:
