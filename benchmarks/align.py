@@ -1,15 +1,17 @@
 """How fast `facekd-data align` is beside its detector alone, in the same run.
 
 The detector's own rate is that of as many processes as `align` has, with one thread of OpenCV's
-each, that do nothing but look (`find_faces`) at images decoded before: no file is read, nothing is
-decoded, cut out or written. The rate on files is that of the same processes when they read and
-decode each image first, as whoever has a folder must. In every round one is timed after the other;
-ratios are medians over the rounds. The clock runs from when all processes have their detector.
+each, that read and decode each image, as whoever has a folder must, and look at it (`find_faces`):
+nothing is cut out or written. Beside it stands the rate of the same processes on images decoded
+before. In every round one is timed after the other; ratios are medians over the rounds. The clock
+runs from when all processes have their detector. Processor time is that of all processes from then
+on, in microseconds an image: it tells the same on a busy machine, where rates mean little.
 
 `align` reads, decodes and writes in threads beside the detector's. With a core to spare they cost
-nothing; where every core has a process that detects, they cost what they need, and the ratio is
-at most detector / (detector + decoding + warp + writing). Without --images it makes photographs of
-drawn faces, in which a detector may find nothing and look twice: then give real ones.
+nothing; where every core has a process that detects, they cost what they need, and the ratio to
+the detector on decoded images is at most detector / (detector + decoding + warp + writing).
+Without --images it makes photographs of drawn faces, in which a detector may find nothing and look
+twice: then give real ones.
 
     python benchmarks/align.py --detector YUNET.onnx [--images FOLDER] [--size 640] [--workers 1]
 """
@@ -19,11 +21,12 @@ import json
 import multiprocessing
 import tempfile
 from functools import partial
+from multiprocessing import util
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 import cv2
 import numpy as np
@@ -65,15 +68,24 @@ class Clock:
     def __init__(self, processes: int) -> None:
         self._all: Barrier = SPAWN.Barrier(processes)
         self._start: Synchronized[float] = SPAWN.Value("d", 0.0)
+        self._used: Synchronized[float] = SPAWN.Value("d", 0.0)
+        self._used_here = process_time()
 
     def ready(self) -> None:
-        """Wait for the others."""
+        """Wait for the others; what is used from then on is told when this process ends."""
+        self._used_here = process_time()
+        util.Finalize(None, self._add, exitpriority=0)
         self._all.wait()
         self._start.value = perf_counter()
 
-    def seconds(self) -> float:
-        """Since then."""
-        return perf_counter() - self._start.value
+    def _add(self) -> None:
+        with self._used.get_lock():
+            self._used.value += process_time() - self._used_here
+
+    def read(self) -> tuple[float, float]:
+        """Seconds since then, and of processor time in all processes, which have ended."""
+        seconds = perf_counter() - self._start.value
+        return seconds, self._used.value + process_time() - self._used_here
 
 
 def open_and_wait(detector: str, clock: Clock) -> YuNet:
@@ -95,8 +107,8 @@ def look(files: FileImages, detector: str, clock: Clock, repeats: int, decoded: 
 
 def time_looks(
     files: FileImages, detector: str, workers: int, repeats: int, decoded: bool
-) -> float:
-    """Seconds that processes take which look at all images so many times each."""
+) -> tuple[float, float]:
+    """As `Clock.read`, of processes that look at all images so many times each."""
     clock = Clock(workers)
     how = (files, detector, clock, repeats, decoded)
     processes = [SPAWN.Process(target=look, args=how) for _ in range(workers)]
@@ -104,17 +116,19 @@ def time_looks(
         process.start()
     for process in processes:
         process.join()
-    return clock.seconds()
+    return clock.read()
 
 
-def time_align(source: Path, photographs: list[Photograph], detector: str, workers: int) -> float:
-    """Seconds that `align_each` takes."""
+def time_align(
+    source: Path, photographs: list[Photograph], detector: str, workers: int
+) -> tuple[float, float]:
+    """As `Clock.read`, of `align_each`."""
     clock = Clock(workers)
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(source, Path(folder), partial(open_and_wait, detector, clock))
         for _ in align_each(settings, photographs, workers):
             pass
-        return clock.seconds()
+        return clock.read()
 
 
 def measure(
@@ -129,15 +143,15 @@ def measure(
         aligns.append(time_align(source, photographs * repeats * workers, detector, workers))
         reads.append(time_looks(files, detector, workers, repeats, decoded=False))
     count = len(files) * repeats * workers
-    return {
-        "images": count,
-        "workers": workers,
-        "detector_per_s": count / median(looks),
-        "detector_on_files_per_s": count / median(reads),
-        "align_per_s": count / median(aligns),
-        "ratio": median(one / other for one, other in zip(looks, aligns, strict=True)),
-        "ratio_on_files": median(one / other for one, other in zip(reads, aligns, strict=True)),
-    }
+    result: dict[str, float] = {"images": count, "workers": workers}
+    for name, times in (("decoded", looks), ("detector", reads), ("align", aligns)):
+        result[f"{name}_per_s"] = count / median(seconds for seconds, _ in times)
+        result[f"{name}_cpu_us"] = 1e6 * median(used for _, used in times) / count
+    for name, times in (("ratio", reads), ("ratio_decoded", looks)):
+        for i, what in enumerate(("", "_cpu")):
+            pairs = zip(times, aligns, strict=True)
+            result[name + what] = median(one[i] / other[i] for one, other in pairs)
+    return result
 
 
 def main() -> None:
@@ -160,11 +174,17 @@ def main() -> None:
             source = Path(enlarged)
         how = (arguments.detector, arguments.workers, arguments.rounds, arguments.repeats)
         result = measure(source, *how)
-    print(
-        f"{arguments.workers} process(es): detector alone {result['detector_per_s']:.0f} images/s, "
-        f"on files {result['detector_on_files_per_s']:.0f}; align {result['align_per_s']:.0f}: "
-        f"ratio {result['ratio']:.3f}, on files {result['ratio_on_files']:.3f}"
-    )
+    print(f"{arguments.workers} process(es), {result['images']} images a round")
+    for name, what in (
+        ("detector", "detector on files"),
+        ("decoded", "detector on decoded images"),
+        ("align", "align"),
+    ):
+        rate, used = result[f"{name}_per_s"], result[f"{name}_cpu_us"]
+        print(f"{what:28}{rate:6.0f} images/s {used:8.0f} us of processor time an image")
+    for name, what in (("ratio", "files"), ("ratio_decoded", "decoded images")):
+        ratio, used = result[name], result[f"{name}_cpu"]
+        print(f"align / detector on {what:16}{ratio:.3f}, by processor time {used:.3f}")
     if arguments.json:
         write_text(arguments.json, json.dumps(result, indent=1) + "\n")
 

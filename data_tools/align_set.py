@@ -3,7 +3,7 @@
 import csv
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -88,7 +88,7 @@ def align_set(
     }
     with AlignLog(part / _LOG, logged) as log:
         kept = {o.image for o in log.outcomes(p.image for p in photographs) if _is_done(o, part)}
-        todo = (p for p in photographs if p.image not in kept)
+        todo = [p for p in photographs if p.image not in kept]
         here = replace(settings, target=part)
         done = len(kept)
         for outcome in _outcomes(here, todo, landmarks, workers):
@@ -169,14 +169,14 @@ def _check_depth(photographs: list[Photograph], target: Path) -> None:
 
 def _outcomes(
     settings: Settings,
-    photographs: Iterable[Photograph],
+    photographs: Sequence[Photograph],
     landmarks: dict[str, Detections] | None,
     workers: int,
 ) -> Iterator[Outcome]:
     if landmarks is None:
         yield from align_each(settings, photographs, workers)
         return
-    given = (replace(p, given=landmarks.get(p.image.strip())) for p in photographs)
+    given = [replace(p, given=landmarks.get(p.image.strip())) for p in photographs]
     yield from align_each(settings, given, workers)
 
 

@@ -3,11 +3,11 @@
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import chain, islice, repeat, takewhile
+from itertools import islice, repeat, takewhile
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +22,7 @@ from .images import Image, decode_rgb, encode_jpeg, read_encoded
 from .landmark_table import faces_of
 
 NO_FACE = "no face found"
-_CHUNKS = (8, 16, 32, 64, 128)  # photographs a process is handed at once: few at first
+_MOST = 128  # photographs a process is handed at once
 _AHEAD = 4  # chunks a process has waiting
 _GROUP = 8  # photographs a thread does before the next thread has them
 _GROUP_BYTES = 1 << 24  # of decoded photographs, at which a group ends before
@@ -182,7 +182,7 @@ def _ahead(
 
 
 def align_each(
-    settings: Settings, photographs: Iterable[Photograph], workers: int
+    settings: Settings, photographs: Sequence[Photograph], workers: int
 ) -> Iterator[Outcome]:
     """Align photographs; with several workers in processes of their own, each with a detector.
 
@@ -196,9 +196,7 @@ def align_each(
     if workers <= 1:
         yield from Aligner(settings).each(photographs)
         return
-    rest = iter(photographs)
-    sizes = chain(*(repeat(size, workers) for size in _CHUNKS), repeat(_CHUNKS[-1]))
-    chunks = takewhile(len, (list(islice(rest, size)) for size in sizes))
+    chunks = _chunks(photographs, workers)
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (settings,))
     try:
         for outcomes in _ahead(pool, _align_chunk, chunks, _AHEAD * workers):
@@ -212,6 +210,19 @@ def align_each(
         pool.shutdown(cancel_futures=True)
 
 
+def _chunks(photographs: Sequence[Photograph], workers: int) -> Iterator[Sequence[Photograph]]:
+    """What processes are handed: few at first, to show progress; few at last, to end together."""
+    size, at = _GROUP, 0
+    while at < len(photographs):
+        for _ in range(workers):
+            share = (len(photographs) - at) // (2 * workers) // _GROUP * _GROUP
+            end = at + max(_GROUP, min(size, share))
+            if at < len(photographs):
+                yield photographs[at:end]
+            at = end
+        size = min(2 * size, _MOST)
+
+
 _aligner: Aligner | None = None  # of a worker process
 
 
@@ -222,6 +233,6 @@ def _start(settings: Settings) -> None:
     _aligner = Aligner(settings)
 
 
-def _align_chunk(photographs: list[Photograph]) -> list[Outcome]:
+def _align_chunk(photographs: Sequence[Photograph]) -> list[Outcome]:
     assert _aligner is not None
     return list(_aligner.each(photographs))

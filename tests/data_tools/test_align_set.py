@@ -261,3 +261,15 @@ def test_a_rec_or_tar_has_its_tables_beside_it(source, tmp_path):
 def test_a_rec_needs_a_folder_an_identity(source, tmp_path):
     with pytest.raises(FacekdError, match="is not NAME/IMAGE"):
         align_set(Settings(source, tmp_path / "out.rec", Known), "known")
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 100, 5000])
+@pytest.mark.parametrize("workers", [2, 3])
+def test_processes_are_handed_few_photographs_at_first_and_at_last(count, workers):
+    photographs = [align_workers.Photograph(f"{i}.jpg", str(i)) for i in range(count)]
+    chunks = list(align_workers._chunks(photographs, workers))
+    assert [p for chunk in chunks for p in chunk] == photographs
+    sizes = [len(chunk) for chunk in chunks]
+    if count == 5000:
+        assert max(sizes) == 128
+        assert max(sizes[0], *sizes[-workers:]) == 8
