@@ -21,8 +21,10 @@ quickstart: $(BIN)/facekd-train
 		--model alone=$(QUICK)/alone.pt --model student=$(QUICK)/student.pt \
 		--model teacher=$(QUICK)/teacher.pt
 
+# a file's tests stay in one process, and two files run side by side
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -m "not long"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" \
+		--numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # real-data training and whatever else takes longer; docs/testing.md keeps the last result
 test-long: $(VENV)/dev

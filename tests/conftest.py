@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# no deadline for an example: other tests run beside it, and the machine may have other work
+hypothesis.settings.register_profile("facekd", deadline=None)
+hypothesis.settings.load_profile("facekd")
 
 
 @pytest.fixture(scope="session")

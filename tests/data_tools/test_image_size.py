@@ -87,10 +87,10 @@ def test_a_small_frame_header_in_a_comment_does_not_hide_the_large_one():
     [b"\0" * (1 << 26), b"\xff" * (1 << 26), b"\xff\0" * (1 << 25), b"\xff\xfe\0\2" * (1 << 24)],
 )
 def test_a_long_way_to_the_frame_header_takes_no_time(filling):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(FacekdError, match="do not decode"):
         encoded_size(b"\xff\xd8" + filling)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_progressive_bomb_of_many_scans():
