@@ -91,6 +91,12 @@ class Preprocess:
             found |= {"mean": list(self.mean), "std": list(self.std)}
         return found
 
+    @property
+    def in_words(self) -> str:
+        """What the network is given: `rgb, 0..255 as -1..1`."""
+        lo, hi = self.input_range
+        return f"{self.channels}, 0..255 as {lo:g}..{hi:g}"
+
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
         """Uint8 RGB (n, 3, h, w) to the network's float32 input, on the images' device."""
         if self.mean is not None and self.std is not None:

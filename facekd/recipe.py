@@ -175,15 +175,20 @@ class Network(_Strict):
 class Teacher(_Strict):
     """Where a stage's teacher comes from."""
 
-    model: str = Field(description="a stage of this recipe, a .pt, .params or .onnx file")
+    model: str = Field(
+        description="a stage of this recipe, or a file: .pt, .onnx, other software's weights "
+        "(docs/networks.md)"
+    )
     head: str = Field(
         default="auto",
         description="auto: the classifier saved beside the model, else class means of its "
-        "embeddings; rebuild: always class means; or a .head.safetensors file",
+        "embeddings; rebuild: always class means; or a .head.safetensors file, also one that "
+        "`facekd-model import-head` wrote",
     )
     input_range: tuple[float, float] | None = Field(
         default=None,
-        description="what the network expects pixels 0..255 to become; stated for .onnx",
+        description="what the network expects pixels 0..255 to become; default: what its file, its "
+        "graph or its software says",
     )
     channels: Literal["rgb", "bgr"] | None = Field(
         default=None,
@@ -194,15 +199,6 @@ class Teacher(_Strict):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _onnx_states_its_range(self) -> "Teacher":
-        if self.model.lower().endswith(".onnx") and self.input_range is None:
-            raise ValueError(
-                "an .onnx teacher needs input_range: [0, 255] where the graph normalises by "
-                "itself, [-1, 1] for insightface's other files"
-            )
-        return self
 
 
 class Cache(_Strict):
@@ -359,7 +355,7 @@ class Stage(_Strict):
     data: Data | None = Field(default=None, description="default: the recipe's own data")
     model: Network = Network()
     start_from: str | None = Field(
-        default=None, description="weights: a stage, .pt or .params file"
+        default=None, description="weights: a stage, a .pt, or other software's"
     )
     teacher: Teacher | None = None
     head: Head | None = None

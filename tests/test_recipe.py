@@ -152,7 +152,6 @@ def test_wrong_overrides_are_told(recipe, override, told):
         ),
         ("stages:\n  1a: {}", "1a"),
         ("seed: 99999999999999999999\nstages: {a: }", "line 1: seed: .*found 9999"),
-        ("stages:\n  a: {teacher: t.onnx}", "line 2: .*input_range"),
         ("stages: {a: {teacher: b}, b: }", "stages.a.teacher: 'b' is neither a file"),
         ("stages: {a: {head: a}}", "stages.a.head: 'a' is neither"),
         ("stages: {one: , b: {start_from: onee}}", r"stages.b.start_from: .* did you mean 'one'\?"),

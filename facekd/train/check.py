@@ -115,6 +115,8 @@ def _teacher_lines(plan: StagePlan) -> list[str]:
     if teacher is None:
         return []
     line = f"  teacher   {teacher.model}, {plan.teacher_dim}-d"
+    if plan.teacher_takes:
+        line += f", takes {plan.teacher_takes}"
     if "teacher_head" in plan.needs:
         found = not is_file(teacher.model) and teacher.head == "auto"
         found = found or find_head(teacher, plan.folder) is not None

@@ -64,6 +64,7 @@ def _plan_stage(
     check_batch(stage)
     steps_per_epoch = len(faces) // stage.batch_size
     params, macs = count(model.backbone, size)
+    teacher_dim, teacher_takes = _teacher(stage, folder, earlier, size)
     plan = StagePlan(
         name=name,
         stage=stage,
@@ -80,7 +81,8 @@ def _plan_stage(
         input_size=size,
         params=params,
         macs=macs,
-        teacher_dim=_teacher_dim(stage, folder, earlier, size),
+        teacher_dim=teacher_dim,
+        teacher_takes=teacher_takes,
         steps_per_epoch=steps_per_epoch,
         total_steps=max(1, round(stage.schedule.epochs * steps_per_epoch)),
     )
@@ -88,11 +90,13 @@ def _plan_stage(
     return plan
 
 
-def _teacher_dim(
+def _teacher(
     stage: Stage, folder: Path, earlier: dict[str, StagePlan], size: int
-) -> int | None:
+) -> tuple[int | None, str]:
+    """`teacher_dim` and `teacher_takes` of a plan."""
     if stage.teacher is None:
-        return None
+        return None, ""
+    takes = ""
     if stage.teacher.model in earlier:
         plan = earlier[stage.teacher.model]
         if (stage.teacher.input_range, stage.teacher.channels) != (None, None):
@@ -104,9 +108,10 @@ def _teacher_dim(
     else:
         teacher = open_teacher(stage.teacher, folder, "cpu")
         dim, teacher_size = teacher.embedding_dim, teacher.preprocess.input_size
+        takes = teacher.preprocess.in_words
     if teacher_size != size:
         raise FacekdError(
             f"the teacher takes {teacher_size}-pixel images and the student {size}-pixel ones; "
             "both see the same batches: set model.input_size to the teacher's."
         )
-    return dim
+    return dim, takes

@@ -34,6 +34,7 @@ class StagePlan:
         params: Number of the backbone's parameters.
         macs: Multiply-accumulates of one forward pass.
         teacher_dim: Width of the teacher's embeddings; None without a teacher.
+        teacher_takes: What a teacher out of a file is given, in words; "" for others.
         steps_per_epoch: Steps in one pass over the images.
         total_steps: Steps of the whole stage.
     """
@@ -54,6 +55,7 @@ class StagePlan:
     params: int
     macs: int
     teacher_dim: int | None
+    teacher_takes: str
     steps_per_epoch: int
     total_steps: int
 

@@ -24,7 +24,9 @@ def constant(name, value):
     return numpy_helper.from_array(np.float32(value), name)
 
 
-def graph_file(path, *, normalizes=False, named=True, shape=("n", 3, SIZE, SIZE), flat=True):
+def graph_file(
+    path, *, normalizes=False, named=True, shape=("n", 3, SIZE, SIZE), flat=True, weight=WEIGHT
+):
     """A network of one convolution over the whole image, with insightface's (x - 127.5) / 128."""
     nodes, source = [], "data"
     if normalizes:
@@ -42,7 +44,7 @@ def graph_file(path, *, normalizes=False, named=True, shape=("n", 3, SIZE, SIZE)
         "tiny",
         [helper.make_tensor_value_info("data", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("out" if flat else "map", TensorProto.FLOAT, outputs)],
-        [*constants, numpy_helper.from_array(WEIGHT, "weight")],
+        [*constants, numpy_helper.from_array(weight, "weight")],
     )
     opset = helper.make_opsetid("", 17)
     onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
@@ -92,6 +94,22 @@ def test_a_graph_for_one_image_at_a_time(tmp_path):
     assert isinstance(found, torch.Tensor)
     np.testing.assert_allclose(found, expected(IMAGES, -1, 1), atol=1e-4)
     assert model.embed(IMAGES[:0]).shape == (0, WIDTH)
+
+
+@pytest.mark.parametrize("normalizes", [True, False])
+@pytest.mark.parametrize("batch", ["None", 1])
+def test_gives_what_insightface_does(tmp_path, normalizes, batch):
+    zoo = pytest.importorskip(
+        "insightface.model_zoo.arcface_onnx", reason="the extra align is not installed"
+    )
+    side = 112
+    weight = RNG.standard_normal((WIDTH, 3, side, side)).astype(np.float32) / side
+    shape = (batch, 3, side, side)
+    path = graph_file(tmp_path / "w.onnx", normalizes=normalizes, shape=shape, weight=weight)
+    images = RNG.integers(0, 256, (3, side, side, 3), np.uint8)
+    theirs = zoo.ArcFaceONNX(str(path))
+    features = [theirs.get_feat(image[..., ::-1])[0] for image in images]  # it takes BGR
+    np.testing.assert_allclose(load_model(path).embed(images), features, atol=1e-4)
 
 
 @pytest.mark.parametrize(

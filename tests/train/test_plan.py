@@ -131,7 +131,8 @@ def test_a_teacher_that_states_its_own_input_is_not_told_another(tmp_path, teach
         with pytest.raises(FacekdError, match=told):
             check(recipe(tmp_path, {"s": {"teacher": source, "loss": "l2e"}}))
     same = {"model": str(teacher[0]), "input_range": [-1, 1], "channels": "rgb"}
-    check(recipe(tmp_path, {"s": {"teacher": same, "loss": "l2e"}}))
+    told = check(recipe(tmp_path, {"s": {"teacher": same, "loss": "l2e"}}))
+    assert "t.pt, 8-d, takes rgb, 0..255 as -1..1" in told
 
 
 def test_a_named_head_that_is_missing(tmp_path, teacher):

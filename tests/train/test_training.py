@@ -246,7 +246,7 @@ def test_a_teacher_from_a_stage_a_pt_or_an_onnx_file_is_the_same(tmp_path, runs)
     loss = {"preset": "th_kd", "scale": 16.0}
     files = {
         "pt": {"model": str(tmp_path / "files/t.pt"), "head": "rebuild"},
-        "onnx": {"model": str(tmp_path / "files/t.onnx"), "input_range": [-1, 1]},
+        "onnx": {"model": str(tmp_path / "files/t.onnx")},
         "own": {
             "model": str(tmp_path / "files/t.pt"),
             "head": str(tmp_path / "run/t.head.safetensors"),
