@@ -211,6 +211,7 @@ def load_model(
             path,
             weights.state,
             weights.names,
+            f" (taken for {weights.family.name}'s {weights.name})",
             name=weights.name,
             embedding_dim=weights.embedding_dim,
             input_size=weights.input_size,
@@ -280,7 +281,11 @@ def _input_of(path: Path, numbers: dict[str, Any]) -> Preprocess:
 
 
 def _build(
-    path: Path, state: Mapping[str, torch.Tensor], names: Names = str, **arguments: Any
+    path: Path,
+    state: Mapping[str, torch.Tensor],
+    names: Names = str,
+    known_as: str = "",
+    **arguments: Any,
 ) -> FaceModel:
     """A FaceModel around weights; nothing is drawn at random or allocated twice."""
     try:
@@ -288,7 +293,7 @@ def _build(
             model = FaceModel.create(**arguments)
         ours = fitted(model.backbone, state, names)
     except FacekdError as error:
-        raise FacekdError(f"{path}: {error}") from error
+        raise FacekdError(f"{path}{known_as}: {error}") from error
     model.backbone.load_state_dict(ours, assign=True)
     model.name = path.stem
     return model.eval()

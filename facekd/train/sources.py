@@ -77,8 +77,9 @@ def load_fitting_head(path: Path, label_map: LabelMap, width: int, what: str) ->
         path = head_path(path)
     if not path.is_file():
         raise FacekdError(
-            f"{what}: there is no {path}; name a .head.safetensors file that facekd-train saved, "
-            "train the stage that leaves it, or use teacher.head: rebuild for class means."
+            f"{what}: there is no {path}; name a .head.safetensors file (facekd-train or "
+            "`facekd-model import-head` makes one), train the stage that leaves it, or use "
+            "teacher.head: rebuild for class means."
         )
     head, found = load_head(path)
     try:
