@@ -1,5 +1,7 @@
 """One network exported as everything, once for all tests of this folder."""
 
+import contextlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +59,7 @@ class Exported:
 
     model: FaceModel
     folder: Path
+    printed: str
 
     def file(self, name: str) -> Path:
         return self.folder / name
@@ -74,8 +77,10 @@ def exported(tmp_path_factory, faces, bench) -> Exported:
     files = [part for k, v in names.items() for part in (f"--{k}", str(folder / v))]
     gate = ["--bench", "tiny", "--data", str(bench), "--max-drop", "100", "--workers", "0"]
     calibrate = ["--calibrate", str(faces), "--calibration-images", "20"]
-    assert main(["export", str(folder / "student.pt"), *files, *calibrate, *gate]) == 0
-    return Exported(FaceModel.load(folder / "student.pt"), folder)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert main(["export", str(folder / "student.pt"), *files, *calibrate, *gate]) == 0
+    return Exported(FaceModel.load(folder / "student.pt"), folder, printed.getvalue())
 
 
 @pytest.fixture
