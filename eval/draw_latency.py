@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .drawing import (
     MUTED,
@@ -74,7 +74,7 @@ def draw(figure: "FigureBase", networks: Sequence[Timed], title: str, condition:
 
     axes = figure.subplots()
     best = pareto(networks)
-    line = {"color": MUTED, "linewidth": 1.3, "linestyle": (0, (4, 2))}
+    line: dict[str, Any] = {"color": MUTED, "linewidth": 1.3, "linestyle": (0, (4, 2))}
     handles = []
     for number, one in enumerate(networks):
         axes.plot([one.latency] * 2, one.interval, color=colour(number), linewidth=1.2)

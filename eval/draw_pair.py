@@ -51,7 +51,8 @@ def draw(figure: "FigureBase", pair: DrawnPair) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    above, below = figure.subfigures(2, 1, height_ratios=[_CROPS, _below(pair)])
+    heights = [_CROPS, _below(pair)]
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights).ravel()
     for axes, crop, name in zip(above.subplots(1, 2), pair.crops, pair.names, strict=True):
         axes.imshow(crop, interpolation="nearest")
         axes.set_axis_off()

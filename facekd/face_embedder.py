@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 _ROWS = 256  # images that are brought to the network's size and type at a time
 
 
-class FaceEmbedder(  # type: ignore[misc]  # scikit-learn has no types
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+class FaceEmbedder(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]  # scikit-learn has no types
+    TransformerMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
 ):
     """Aligned face crops to embeddings, for scikit-learn's pipelines.
 
