@@ -25,6 +25,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self._entries: dict[str, T] = {}
         self._aliases: dict[str, str] = {}
+        self._rooms: dict[str, Callable[[str], T]] = {}
 
     def register(self, name: str, *aliases: str) -> Callable[[T], T]:
         """Decorator that enters a thing under `name` (and `aliases`); a taken name is a bug."""
@@ -39,12 +40,29 @@ class Registry(Generic[T]):
 
         return enter
 
+    def delegate(self, prefix: str, find: Callable[[str], T]) -> None:
+        """Let another register answer for all names that begin with `prefix`.
+
+        Args:
+            prefix: Such as "torchvision/".
+            find: The rest of a name -> the thing; raises a FacekdError where there is none.
+        """
+        self._rooms[prefix] = find
+
+    def _delegated(self, name: str) -> T | None:
+        for prefix, find in self._rooms.items():
+            if name.startswith(prefix):
+                return find(name.removeprefix(prefix))
+        return None
+
     def canonical(self, name: str) -> str:
         """The full name behind a name or an alias.
 
         Raises:
             FacekdError: Nothing is registered under `name`; the message lists the near names.
         """
+        if self._delegated(name) is not None:
+            return name
         full = self._aliases.get(name, name)
         if full not in self._entries:
             hint = did_you_mean(name, [*self._entries, *self._aliases])
@@ -52,10 +70,14 @@ class Registry(Generic[T]):
         return full
 
     def __getitem__(self, name: str) -> T:
-        return self._entries[self.canonical(name)]
+        delegated = self._delegated(name)
+        return self._entries[self.canonical(name)] if delegated is None else delegated
 
     def __contains__(self, name: str) -> bool:
-        return name in self._entries or name in self._aliases
+        try:
+            return bool(self.canonical(name))
+        except FacekdError:
+            return False
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))

@@ -1,5 +1,6 @@
 """The networks, by name."""
 
+import functools
 import inspect
 from typing import Any
 
@@ -17,7 +18,10 @@ from facekd.backbones import (  # noqa: F401  (they enter their names)
     mobilefacenet,
 )
 from facekd.backbones.common import BACKBONES, USUAL_SIZE, USUAL_WIDTH, count, own_width
+from facekd.backbones.torchvision_networks import PREFIX, builder_of
 from facekd.errors import FacekdError, did_you_mean
+
+BACKBONES.delegate(PREFIX, builder_of)
 
 __all__ = [
     "BACKBONES",
@@ -38,11 +42,14 @@ def usual_size(name: str) -> int:
 
 def usual_width(name: str) -> int:
     """Width of a network's output where none is asked for."""
-    build = BACKBONES[name]
-    if "embedding_dim" in inspect.signature(build).parameters:
-        return USUAL_WIDTH
+    free = "embedding_dim" in inspect.signature(BACKBONES[name]).parameters
+    return USUAL_WIDTH if free else _width_of_its_own(name)
+
+
+@functools.cache
+def _width_of_its_own(name: str) -> int:
     with torch.device("meta"):
-        width = own_width(build())
+        width = own_width(BACKBONES[name]())
     assert width is not None
     return width
 

@@ -6,12 +6,12 @@ An `x4` has four times the channels behind the stem and twice in it.
 
 | name | width | parameters | MACs at 32 pixels |
 |---|---|---|---|
-| resnet8 | 64 | 0.078 M | 12.4 M |
-| resnet20 | 64 | 0.272 M | 41.0 M |
-| resnet56 | 64 | 0.856 M | 125.9 M |
-| resnet110 | 64 | 1.731 M | 253.3 M |
-| resnet8x4 | 256 | 1.208 M | 177.1 M |
-| resnet32x4 | 256 | 7.408 M | 1082.9 M |
+| resnet8 | 64 | 0.077 M | 12.5 M |
+| resnet20 | 64 | 0.272 M | 40.8 M |
+| resnet56 | 64 | 0.855 M | 125.7 M |
+| resnet110 | 64 | 1.730 M | 253.1 M |
+| resnet8x4 | 256 | 1.208 M | 177.0 M |
+| resnet32x4 | 256 | 7.408 M | 1083.0 M |
 """
 
 import torch

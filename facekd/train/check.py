@@ -178,6 +178,7 @@ def list_everything() -> str:
             at = f"{own_width(network)}-d" if own_width(network) else f"at {USUAL_WIDTH}-d"
             also = ", ".join(BACKBONES.aliases(name))
             lines.append(f"  {name:20} {params / 1e6:7.3f} M {at:>9}  {also}".rstrip())
+    lines.append("  torchvision/NAME     any of torchvision's classifiers, such as resnet50")
     return "\n".join(lines)
 
 
