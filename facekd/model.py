@@ -15,6 +15,7 @@ from torch import nn
 
 from facekd import __version__
 from facekd.backbones import BACKBONES, USUAL_WIDTH, create_backbone, own_width, usual_size
+from facekd.backbones.class_weights import ClassWeights, class_weights
 from facekd.backbones.families import Names
 from facekd.backbones.import_weights import fitted, read_weights
 from facekd.described_weights import read_described
@@ -172,7 +173,7 @@ def load_model(
 
     | suffix | what |
     |---|---|
-    | .pt, .pth, .ckpt, .tar | a FaceModel, or other software's state_dict (known by its keys) |
+    | .pt, .pth, .ckpt, .tar | a FaceModel, or other software's weights (known by their names) |
     | .safetensors | such a state_dict, or what `facekd-model export` wrote |
     | .params | insightface's MXNet MobileFaceNet or LResNet |
     | .onnx | any face network, run by onnxruntime |
@@ -205,6 +206,8 @@ def load_model(
     if isinstance(content, dict) and "format" in content:
         model = model_from(content, path)
         _check_input(path, model.preprocess, input_range, channels)
+    elif (classifier := class_weights(content)) is not None:
+        model = model_of_classes(classifier, path, input_range, channels)
     else:
         weights = read_weights(path, content)
         model = _build(
@@ -221,6 +224,56 @@ def load_model(
         )
         model.description["imported_from"] = weights.family.name
     return model.to(device)
+
+
+def read_class_weights(path: str | Path, name: str | None = None) -> ClassWeights | None:
+    """A classifier by RepDistiller, or with its backbone's name by torchvision, from a torch file.
+
+    Args:
+        path: The file.
+        name: The backbone; None: RepDistiller's are known by their shapes.
+
+    Returns:
+        Backbone and last layer; None where no name is given and the file holds something else.
+
+    Raises:
+        FacekdError: The file cannot be read, or its weights are not the named network's.
+    """
+    path = _existing(path)
+    if path.suffix.lower() not in TORCH_SUFFIXES:
+        if name is None:
+            return None
+        raise FacekdError(f"{path} is not a torch file (.pth), as the weights of {name} must be.")
+    content = read_torch(path)
+    try:
+        return class_weights(content, name)
+    except FacekdError as error:
+        raise FacekdError(f"{path}: {error}") from error
+
+
+def model_of_classes(
+    found: ClassWeights,
+    path: Path,
+    input_range: tuple[float, float] | None = None,
+    channels: Channels | None = None,
+) -> FaceModel:
+    """The backbone of a classifier, with its software's mean and deviation unless a range is given.
+
+    Raises:
+        FacekdError: The weights are not its network's.
+    """
+    mean, std = found.statistics if input_range is None else (None, None)
+    model = _build(
+        path,
+        found.state,
+        name=found.name,
+        input_range=input_range,
+        channels=channels or "rgb",
+        mean=mean,
+        std=std,
+    )
+    model.description |= {"imported_from": found.source, "task": "classification"}
+    return model
 
 
 def _check_input(

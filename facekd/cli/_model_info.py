@@ -51,9 +51,7 @@ def describe(model: "Embedder", path: Path) -> dict[str, Any]:
         "file": str(path),
         "bytes": path.stat().st_size,
         "embedding_dim": model.embedding_dim,
-        "input_size": preprocess.input_size,
-        "input_range": list(preprocess.input_range),
-        "channels": preprocess.channels,
+        **preprocess.describe(),
     }
     if not isinstance(model, FaceModel):
         return {"architecture": "onnx"} | facts
@@ -74,6 +72,8 @@ def as_table(facts: dict[str, Any]) -> str:
     shown["bytes"] = f"{facts['bytes']:,}"
     lo, hi = facts["input_range"]
     shown["input_range"] = f"0..255 -> {lo:g}..{hi:g}"
+    for key in shown.keys() & {"mean", "std"}:
+        shown[key] = ", ".join(f"{value:g}" for value in shown[key])
     if "parameters" in facts:
         shown["parameters"] = f"{facts['parameters'] / 1e6:.3f} M"
         shown["macs"] = f"{facts['macs'] / 1e9:.3f} G"

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from facekd.data_tools.labelmap import LabelMap
+from facekd.distill.presets import expand
 from facekd.distill.readout import Readout, scales_of
 from facekd.distill.term import build_terms
 from facekd.errors import FacekdError
@@ -59,7 +60,9 @@ def load_class_model(
     """
     network = FaceModel.load(path)
     recipe = network.description.get("recipe")
-    if not isinstance(recipe, dict) or recipe.get("task") != "classification":
+    if not isinstance(recipe, dict):  # another software's: `facekd-model import` tells its task
+        recipe = {"task": network.description.get("task"), "loss": expand("softmax")}
+    if recipe.get("task") != "classification":
         raise FacekdError(
             f"{path} was not trained with task: classification, so it names no classes; faces are "
             "judged by facekd-eval --bench."
