@@ -99,7 +99,7 @@ def data(tmp_path_factory):
     for write in SETS.values():
         write(folder)
     with pytest.MonkeyPatch.context() as patch:
-        write_cifar(folder, datasets.CIFAR100, patch, each=200)
+        write_cifar(folder, datasets.CIFAR100, patch, each=100, judged=8)
         yield folder
 
 
