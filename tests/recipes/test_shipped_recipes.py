@@ -18,7 +18,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from tiny_classes import write_classes
 from tiny_sets import SETS, write_cifar
-from torchvision import datasets, models
+from torchvision import datasets
 
 from facekd.cli.train import main
 from facekd.data_tools.binfile import write_bin
@@ -27,6 +27,7 @@ from facekd.data_tools.recordio import IRHeader, RecordWriter, pack
 from facekd.data_tools.synthetic import SyntheticFaces
 from facekd.distill import expand
 from facekd.model import FaceModel
+from facekd.preprocess import STATISTICS
 from facekd.recipe import Recipe, is_file
 from facekd.recipe_file import load_recipe, shipped_recipes
 from facekd.train.build import build_training
@@ -92,9 +93,10 @@ def data(tmp_path_factory):
     (folder / "weights").mkdir()
     teacher_graph(folder / "weights" / "mobilefacenet_arcface128.onnx")
     FaceModel.create("mobilefacenet", embedding_dim=128).save(folder / "weights" / "start.pt")
+    mean, std = STATISTICS["imagenet"]
     for name in ("resnet18", "resnet50"):
-        state = getattr(models, name)().state_dict()
-        torch.save(state, folder / "weights" / f"{name}.pth")
+        model = FaceModel.create(f"torchvision/{name}", input_size=64, mean=mean, std=std)
+        model.save(folder / "weights" / f"{name}.pt")
     write_classes(folder / "cifar10_12k", each=4, judged="test")
     for write in SETS.values():
         write(folder)
