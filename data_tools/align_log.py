@@ -1,6 +1,5 @@
 """What an alignment has done so far, as a file: an interrupted one goes on from there."""
 
-import fcntl
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import FacekdError
+from ..locks import lock
 from .landmark_table import Face
 
 
@@ -46,7 +46,9 @@ class AlignLog:
         header = json.dumps({"facekd_align": 1, **settings}, sort_keys=True).encode() + b"\n"
         try:
             self._file = path.open("a+b")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock(self._file.fileno()):
+                self._file.close()
+                raise FacekdError(f"another run is aligning into {path.parent}; wait for it.")
             self._file.seek(0)
             first = self._file.readline()
             if first and first != header and first.endswith(b"\n"):
@@ -56,8 +58,6 @@ class AlignLog:
             else:
                 self._file.truncate(0)
                 self._file.write(header)
-        except BlockingIOError:
-            raise FacekdError(f"another run is aligning into {path.parent}; wait for it.") from None
         except OSError as error:
             raise FacekdError(f"cannot write {path}: {error.strerror or error}.") from error
 

@@ -1,7 +1,5 @@
 """A hidden folder beside the destination, in which an output grows until it is whole."""
 
-import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,6 +8,7 @@ from pathlib import Path
 
 from ..errors import FacekdError
 from ..files import in_the_way
+from ..locks import lock
 
 
 @contextmanager
@@ -30,12 +29,11 @@ def staging(path: Path) -> Iterator[Path]:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
         raise FacekdError(f"cannot write {path}: {error.strerror or error}.") from error
+    mine = False
     try:
-        _lock(handle, path)
-    except BaseException:
-        os.close(handle)
-        raise
-    try:
+        if not lock(handle):
+            raise FacekdError(f"another run is writing {path}; wait for it.")
+        mine = True
         _clear(folder)
         yield folder
     except OSError as error:
@@ -44,7 +42,7 @@ def staging(path: Path) -> Iterator[Path]:
             "What stood there before is untouched."
         ) from error
     finally:
-        if folder.exists() and os.path.samestat(folder.stat(), os.fstat(handle)):
+        if mine and folder.exists() and os.path.samestat(folder.stat(), os.fstat(handle)):
             shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)
 
@@ -96,17 +94,6 @@ def publish_files(stage: Path, folder: Path, names: Sequence[str]) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _lock(handle: int, path: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise FacekdError(f"another run is writing {path}; wait for it.") from None
-    except OSError as error:
-        if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
-            # (Those three are what file systems without locks say.)
-            raise FacekdError(f"cannot write {path}: {error.strerror or error}.") from error
 
 
 def _clear(folder: Path) -> None:

@@ -1,7 +1,5 @@
 """Writing files so that they appear whole or not at all."""
 
-import errno
-import fcntl
 import os
 import re
 import tempfile
@@ -58,37 +56,6 @@ def sweep(folder: Path, start: str = "") -> None:
     for path in [*folder.iterdir()] if folder.is_dir() else []:
         if left.fullmatch(path.name) and path.is_file() and not path.is_symlink():
             path.unlink(missing_ok=True)
-
-
-@contextmanager
-def held(path: str | Path, otherwise: str) -> Iterator[None]:
-    """Hold a file's lock while the block runs; it is free again however the process ends.
-
-    Processes that this one starts do not inherit it.
-
-    Args:
-        path: The lock file; it is made, and stays.
-        otherwise: What to say when another process holds it.
-
-    Raises:
-        FacekdError: It is held elsewhere, or cannot be written.
-    """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    except OSError as error:
-        raise FacekdError(f"cannot write {path}: {error.strerror or error}.") from error
-    with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            raise FacekdError(otherwise) from error
-        except OSError as error:
-            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
-                raise FacekdError(f"cannot write {path}: {error.strerror or error}.") from error
-            # (Those three are what file systems without locks say.)
-        yield
 
 
 def write_text(path: str | Path, text: str) -> None:

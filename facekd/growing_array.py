@@ -4,7 +4,6 @@ Its room on the disk is taken before the start, its progress is kept beside it, 
 under its own name when it is whole. Several processes may fill one file, a share of the rows each.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from facekd.errors import FacekdError
 from facekd.files import write_text
+from facekd.locks import locked
 from facekd.npy_file import map_npy
 
 Array = NDArray[Any]
@@ -156,15 +156,6 @@ def alone(path: Path) -> Iterator[None]:
     Raises:
         FacekdError: The folder cannot be written to.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.with_suffix(".lock").open("w")
-    except OSError as error:
-        raise FacekdError(f"cannot write to the folder {path.parent}: {error}.") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process is computing embeddings in {path.parent}; waiting")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    told = f"another process is computing embeddings in {path.parent}; waiting"
+    with locked(path.with_suffix(".lock"), waiting=told):
         yield

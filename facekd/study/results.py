@@ -1,7 +1,6 @@
 """The table of a study: one row a finished run, in a CSV file that is meant to be committed."""
 
 import csv
-import fcntl
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from facekd.data_tools.csv_table import read_csv
 from facekd.errors import FacekdError
 from facekd.files import write_text
+from facekd.locks import lock
 
 FORMAT = "1"
 Row = dict[str, str]
@@ -93,7 +93,7 @@ class Results:
                 f"cannot write to the folder {self.path.parent}: {error.strerror or error}."
             ) from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock(handle, wait=True)
             yield
         finally:
             os.close(handle)

@@ -5,7 +5,6 @@ is locked and made in the same way. A run is done when its row is in the table; 
 that can be interrupted at any time and goes on from its last checkpoint.
 """
 
-import fcntl
 import json
 import sys
 import time
@@ -20,6 +19,7 @@ import torch
 
 from facekd.errors import FacekdError
 from facekd.files import write_text
+from facekd.locks import locked
 from facekd.study.bench import judge
 from facekd.study.grid import Grid, Run, left_words
 from facekd.study.jobs import Job
@@ -70,7 +70,7 @@ def _try(grid: Grid, run: Run, sitting: str, commit: str, jobs: int) -> bool:
     needed = [job for job in run.job.all_built_on().values() if not job.finished]
     with ExitStack() as stack:
         for job in (run.job, *needed):
-            if not stack.enter_context(_mine(job)):
+            if not stack.enter_context(locked(job.folder.with_name(f"{job.folder.name}.lock"))):
                 return False
         if run.key in grid.done() or _failed(run, sitting):  # since the list was made
             return True
@@ -129,26 +129,6 @@ def _row(run: Run, numbers: dict[str, Judged], commit: str) -> Row:
     for name, found in numbers.items():
         row |= {f"{name}_{column}": value for column, value in found.columns.items()}
     return {key: str(value) for key, value in {**row, "settings": run.settings}.items()}
-
-
-@contextmanager
-def _mine(job: Job) -> Iterator[bool]:
-    """Whether this process alone has the job, until the block ends."""
-    path = job.folder.with_name(f"{job.folder.name}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise FacekdError(
-            f"cannot write to the folder {path.parent}: {error.strerror or error}."
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from facekd.eval.together import Alone, Together
-from facekd.files import held, sweep
+from facekd.files import sweep
+from facekd.locks import held
 from facekd.recipe import Recipe, select_stages
 from facekd.train.build import build_teacher, build_training, pick_device
 from facekd.train.checkpoint import Training, read_values

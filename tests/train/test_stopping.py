@@ -96,7 +96,7 @@ def test_sigterm_exits_with_143(tmp_path):
 def test_a_stage_that_another_process_trains_is_left_to_it(tmp_path):
     lock = tmp_path / "run/s/.lock"
     holder = (
-        "import sys\nfrom facekd.files import held\n"
+        "import sys\nfrom facekd.locks import held\n"
         "with held(sys.argv[1], 'taken'):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     process = subprocess.Popen(
