@@ -4,8 +4,8 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tiny_runs import rows, same_weights, weights, write_recipe
@@ -34,7 +34,8 @@ STAGES = {
 
 
 def write(folder, **common):
-    return write_recipe(folder, STAGES, common=COMMON | common)
+    """Without a cache: its half precision makes much of a teacher's last digits."""
+    return write_recipe(folder, STAGES, common=COMMON | common, cache="never")
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +69,12 @@ def test_the_same_batch_gives_the_same_losses_however_it_is_shared(runs, name):
             assert torch.allclose(tensor, theirs[key], rtol=1e-4, atol=1e-5), key
 
 
-def test_only_the_first_process_tells_and_the_cache_is_filled_by_all(runs):
+def test_only_the_first_process_tells(runs):
     folder, told = runs
     for (out, err), world in zip(told, (2, 4), strict=True):
         assert out.count("stage 'student' is finished after") == 1
         assert f"fp32 on cpu, {world} processes" in out
         assert "Traceback" not in err
-    caches = [np.load(next((folder / run / "run/cache").glob("*.npy"))) for run in ("one", "four")]
-    assert np.allclose(*caches, rtol=2e-3, atol=2e-3)
     summary = json.loads((folder / "four/run/student/summary.json").read_text())
     assert summary["machine"]["processes"] == 4
     assert summary["images_seen"] == 48
@@ -90,12 +89,19 @@ def wait_for(condition, process):
         time.sleep(0.005)
 
 
+def notes_sigterm(pid):
+    """Whether a process has begun to train, and so handles the signal."""
+    lines = dict(s.split(":", 1) for s in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(lines["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def test_a_signal_to_one_process_stops_all_at_one_step_and_the_same_command_goes_on(runs, tmp_path):
     path, status = write(tmp_path), tmp_path / "run/student/status.json"
     process = start_together(2, *TRAIN, path)
     wait_for(status.exists, process)
     first = json.loads(status.read_text())["pid"]
     (other,) = set(children(process.pid)) - {first}
+    wait_for(lambda: notes_sigterm(other), process)
     os.kill(other, signal.SIGTERM)
     out, err = finish(process, code=1)  # torchrun's own, whatever its processes' was
     assert "exitcode  : 143" in err
