@@ -95,7 +95,8 @@ class Preprocess:
     def in_words(self) -> str:
         """What the network is given: `rgb, 0..255 as -1..1`."""
         lo, hi = self.input_range
-        return f"{self.channels}, 0..255 as {lo:g}..{hi:g}"
+        further = f", less {self.mean} over {self.std}" if self.mean else ""
+        return f"{self.channels}, 0..255 as {lo:g}..{hi:g}{further}"
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
         """Uint8 RGB (n, 3, h, w) to the network's float32 input, on the images' device."""

@@ -52,6 +52,15 @@ def test_an_iresnet_keeps_the_batch_norms_that_stand_before_convolutions():
     same(net, model)
 
 
+def test_an_imported_adaface():
+    """BGR, gates, a first shortcut without weights and a last batch norm without them."""
+    kwargs = {"affine": False, "se": True, "subsample": True}
+    model = drawn("iresnet18", preprocess={"channels": "bgr"}, **kwargs)
+    net = prepare(model)
+    assert norms(net) == [*(f"layer{i}.{n}.bn1" for i in (1, 2, 3, 4) for n in (0, 1)), "bn2"]
+    same(net, model)
+
+
 @pytest.mark.parametrize("input_range", [(-1.0, 1.0), (0.0, 255.0), (0.0, 1.0), (-0.3, 2.0)])
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
 def test_other_inputs_are_folded_exactly(input_range, channels):
