@@ -1,7 +1,8 @@
 """An ONNX file of a network, as insightface and onnxruntime take it."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,11 @@ def to_onnx(net: nn.Module, input_size: int, facts: Mapping[str, str]) -> "Model
 
     Returns:
         One input `input`, (batch, 3, s, s), one output `embedding`, (batch, d); opset 18.
+
+    Raises:
+        FacekdError: PyTorch cannot write it as ONNX.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _told():
         warnings.simplefilter("ignore")  # about the exporter's own future
         program = torch.onnx.export(
             net,
@@ -66,6 +70,16 @@ def to_onnx(net: nn.Module, input_size: int, facts: Mapping[str, str]) -> "Model
     for number, node in enumerate(proto.graph.node):
         node.name = f"{node.op_type.lower()}_{number}"
     return tidy(proto, facts)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """The exporter's own errors in a sentence; their pages of advice go with the cause."""
+    try:
+        yield
+    except torch.onnx.OnnxExporterError as error:
+        first = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise FacekdError(f"PyTorch cannot write this network as ONNX ({first}).") from error
 
 
 def tidy(proto: "ModelProto", facts: Mapping[str, str]) -> "ModelProto":

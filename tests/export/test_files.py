@@ -126,3 +126,12 @@ def test_a_file_that_is_not_the_network_is_refused():
         agreement(ours, ours[:, :2])
     with pytest.raises(FacekdError, match="not finite"):
         agreement(ours, ours * np.nan)
+
+
+def test_a_network_that_pytorch_cannot_write(monkeypatch):
+    def fail(*_args, **_options):
+        raise torch.onnx.OnnxExporterError("a page\nof advice") from ValueError("no such op\nmore")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(FacekdError, match=r"cannot write this network as ONNX \(no such op\)\.$"):
+        to_onnx(torch.nn.Identity(), 16, {})
