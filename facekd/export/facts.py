@@ -24,12 +24,15 @@ def facts_of(model: FaceModel, *, folded: bool = True) -> dict[str, str]:
     lo, hi, channels = -1.0, 1.0, "rgb"
     if not folded:
         (lo, hi), channels = model.preprocess.input_range, model.preprocess.channels
+    own = f"{channels}, 0..255 as {lo:g}..{hi:g}"
+    if not folded and model.preprocess.mean is not None:
+        own += f", then less {model.preprocess.mean} and over {model.preprocess.std} by channel"
     return {
         "facekd_format": str(FORMAT),
         "facekd_version": __version__,
         "architecture": model.backbone_name,
         "recipe": recipe_name(described),
-        "input": f"float32 (n, 3, {size}, {size}), {channels}, 0..255 as {lo:g}..{hi:g}",
+        "input": f"float32 (n, 3, {size}, {size}), {own}",
         "input_size": str(size),
         "embedding_dim": str(model.embedding_dim),
         "parameters": str(sum(p.numel() for p in model.backbone.parameters())),

@@ -11,6 +11,7 @@ from torch import nn
 from facekd.errors import FacekdError
 from facekd.export.prepare import prepare
 from facekd.model import FaceModel
+from facekd.preprocess import STATISTICS
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 OUTSIDE = (torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float() - 127.5) / 127.5
@@ -68,8 +69,25 @@ def test_other_inputs_are_folded_exactly(input_range, channels):
     model = drawn(preprocess={"input_range": input_range, "channels": channels})
     net = prepare(model)
     same(net, model)
-    in_front = "offset" in vars(net)
+    in_front = hasattr(net, "offset")
     assert in_front == (sum(input_range) != 0)
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+def test_mean_and_deviation_are_folded_exactly(channels):
+    mean, std = STATISTICS["cifar100"]
+    numbers = {"input_range": (0.0, 1.0), "mean": mean, "std": std, "channels": channels}
+    model = drawn(preprocess=numbers)
+    same(prepare(model), model)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "wrn_16_1", "shufflenet_v2", "torchvision/resnet18"])
+def test_networks_of_classes(name):
+    """Of wrn_16_1 the first convolution's output is read by a batch norm and by a sum."""
+    model = stir(FaceModel.create(name, input_size=32)).eval()
+    net = prepare(model)
+    assert ("block1.layer.0.bn1" in norms(net)) == (name == "wrn_16_1")
+    same(net, model)
 
 
 class Odd(nn.Module):
