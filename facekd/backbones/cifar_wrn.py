@@ -34,7 +34,7 @@ class Block(nn.Module):
         ready = F.relu(self.bn1(x), inplace=True)
         y = self.conv2(F.relu(self.bn2(self.conv1(ready)), inplace=True))
         shortcut: torch.Tensor = x if self.convShortcut is None else self.convShortcut(ready)
-        return shortcut + y
+        return shortcut.add(y)
 
 
 class Stage(nn.Module):

@@ -69,8 +69,8 @@ def _import(arguments: argparse.Namespace) -> None:
     classifier = read_class_weights(arguments.source, arguments.network)
     if classifier is not None:
         given = arguments.input_range, arguments.channels
-        model = model_of_classes(classifier, arguments.source, *given)
-        _write_with_head(model, classifier, arguments)
+        network = model_of_classes(classifier, arguments.source, *given)
+        _write_with_head(network, classifier, arguments)
         return
     if arguments.data:
         raise FacekdError(

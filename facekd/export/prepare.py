@@ -64,11 +64,11 @@ def prepare(model: FaceModel) -> nn.Module:
     return _Shifted(net, offset).eval() if offset.any() else net
 
 
-class _Uses(TorchDispatchMode):
+class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """How many operations read each tensor, inside of modules or between them."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count: Counter[int] = Counter()
         self._kept: list[Tensor] = []  # so that no other tensor takes a number
 
