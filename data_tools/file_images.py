@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,9 @@ class FileImages:
         """
         if not self.paths:
             return fingerprint([])
-        root = os.path.commonpath({os.path.dirname(path) for path in self.paths})
+        root = os.path.dirname(self.paths[0])
+        for folder, _ in groupby(map(os.path.dirname, self.paths)):
+            root = os.path.commonpath([root, folder])
         prefix = os.path.join(root, "") if root else ""
         return fingerprint(
             f"{os.fspath(path).removeprefix(prefix)} {stat.st_size} {stat.st_mtime_ns}"

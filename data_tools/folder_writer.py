@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from ..errors import FacekdError
+from .images import Encoded
 from .items import Item
 from .lst import FOLDER_LIST, list_line
 
@@ -38,17 +39,19 @@ class FileForm:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._made: set[str] = set()
 
     def __call__(self, item: Item, place: str, key: int) -> bytes:
         """Write one image; two of one name are an error, also where upper case is lower case."""
         line = list_line(key, item.label, item.vector, place)
-        if item.identity not in self._made:
-            (self._root / item.identity).mkdir(parents=True, exist_ok=True)
-            self._made.add(item.identity)
         try:
-            with open(os.path.join(self._root, place), "xb", buffering=0) as file:
-                file.write(item.encoded)
+            self._write(place, item.encoded)
+        except FileNotFoundError:
+            (self._root / item.identity).mkdir(parents=True, exist_ok=True)
+            self._write(place, item.encoded)
         except FileExistsError:
             raise FacekdError(f"two images are called {place}; rename one.") from None
         return line
+
+    def _write(self, place: str, encoded: Encoded) -> None:
+        with open(os.path.join(self._root, place), "xb", buffering=0) as file:
+            file.write(encoded)

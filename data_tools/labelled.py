@@ -69,7 +69,7 @@ class LabelledImages:
     source: str
     images: Stored
     labels: NDArray[np.int64]
-    names: tuple[str, ...] | None
+    names: Sequence[str] | None
     ids: Sequence[str]
     fingerprint: str
     keys: NDArray[np.int64] | None = None

@@ -10,11 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import FacekdError
 from ..input_file import MAX_LIST, check_input
-from .columns import Column, blocks, column, first_difference, order_of, repeated, rising, taken
+from .columns import (
+    Column,
+    Int64s,
+    blocks,
+    column,
+    first_difference,
+    order_of,
+    repeated,
+    rising,
+    sorted_copy,
+    taken,
+)
 from .facerec import MAX_LABEL
 from .label_vectors import LabelVectors, Vector
 from .safe_paths import check_relative
@@ -38,12 +48,12 @@ class ImageList:
     """
 
     path: Path
-    keys: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
+    keys: Int64s
+    labels: Int64s
     places: Texts
     vectors: LabelVectors = field(default_factory=LabelVectors)
 
-    def select(self, keys: npt.NDArray[np.int64]) -> "ImageList":
+    def select(self, keys: Int64s) -> "ImageList":
         """The lines of these records, in their order.
 
         Raises:
@@ -140,24 +150,43 @@ def list_line(key: int, label: int, vector: Vector | None, place: str) -> bytes:
     return text + b"\n"
 
 
-def identity_names(labels: npt.NDArray[np.int64], places: Sequence[str]) -> tuple[str, ...] | None:
+def identity_names(labels: Int64s, places: Sequence[str]) -> Texts | None:
     """The folder of each label, "" for a number no image has; None where they do not go together.
 
     Args:
         labels: int64 (n,).
         places: n paths `identity/name`.
     """
-    names: dict[int, str] = {}
-    for label, place in zip(plain(labels), places, strict=True):
-        identity = place.rpartition("/")[0]
-        if not identity or names.setdefault(label, identity) != identity:
-            return None
-    if len(set(names.values())) < len(names):
+    rows = _first_rows(labels, places)
+    if rows is None:
         return None
-    by_label = [""] * (max(names) + 1)
-    for label, identity in names.items():
-        by_label[label] = identity
-    return tuple(by_label)
+    names, hashes = Texts(), Column()
+    for row in plain(rows):
+        names.append(places[row - 1].rpartition("/")[0] if row else "")
+        if row:
+            hashes.append(hash(names[-1]))
+    alike = set(repeated(sorted_copy(hashes.numbers)))
+    shared = [name for name in names if hash(name) in alike] if alike else []
+    return None if len(set(shared)) < len(shared) else names
+
+
+def _first_rows(labels: Int64s, places: Sequence[str]) -> Int64s | None:
+    """For each label the number of its first image, from 1; 0 for none; None where folders differ.
+
+    A label's images lie in one folder, which is named.
+    """
+    rows = column(int(labels.max()) + 1)
+    last, last_identity = -1, ""
+    for row, (label, place) in enumerate(zip(plain(labels), places, strict=True)):
+        identity = place.rpartition("/")[0]
+        if label != last:
+            first = rows.item(label)
+            last, last_identity = label, places[first - 1].rpartition("/")[0] if first else identity
+            if not first:
+                rows[label] = row + 1
+        if not identity or identity != last_identity:
+            return None
+    return rows
 
 
 def _parse(line: str, number: int) -> tuple[int, list[float], str]:

@@ -1,7 +1,7 @@
 """A `.rec` with `.idx`, `.lst` and `property`, image after image."""
 
 from contextlib import ExitStack
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple
@@ -15,6 +15,7 @@ from .items import Item
 from .lst import list_line, whole_label
 from .record_frames import frame, record_payload
 from .recordio import IRHeader, RecordWriter, pack, unpack
+from .texts import plain
 
 Layout = Literal["face2rec", "im2rec"]
 
@@ -68,7 +69,7 @@ class RecWriter:
             labels = self._labels.numbers
             starts = self._starts(self._keys.numbers, labels)
             n = len(labels)
-            for i, (start, end) in enumerate(pairwise([*starts.tolist(), n + 1])):
+            for i, (start, end) in enumerate(pairwise(chain(plain(starts), [n + 1]))):
                 self._records.write(n + 1 + i, _bounds(n + 1 + i, start, end))
         if self._layout == "face2rec":
             with self._path.open("r+b") as file:

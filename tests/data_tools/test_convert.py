@@ -92,7 +92,7 @@ def test_names_go_with_the_images(tmp_path):
     start = content(tmp_path / "in")
     convert(tmp_path / "in", tmp_path / "a.rec")
     found = open_labelled(tmp_path / "a.rec")
-    assert found.names == ("zoë", "Åsa B")
+    assert tuple(found.names) == ("zoë", "Åsa B")
     assert list(found.ids) == ["zoë/2.png", "zoë/10.jpg", "Åsa B/1.jpg", "Åsa B/x.y.jpg"]
     convert(tmp_path / "a.rec", tmp_path / "b", to="tar", shuffle=1)
     convert(tmp_path / "b", tmp_path / "c")

@@ -46,7 +46,7 @@ def test_folder(folder):
     found = open_labelled(folder)
     assert found.name == "people"
     assert found.labels.tolist() == [0, 0, 0, 1, 2]
-    assert found.names == ("ann", "bob", "cy")
+    assert tuple(found.names) == ("ann", "bob", "cy")
     assert list(found.ids) == list(GREYS)
     assert levels(found.images) == list(GREYS.values())
     assert levels(pickle.loads(pickle.dumps(found)).images) == list(GREYS.values())

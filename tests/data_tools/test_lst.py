@@ -80,7 +80,7 @@ def test_names_that_no_list_can_hold(place):
 
 def test_names_go_with_labels_one_to_one():
     labels = np.array([3, 1, 3])
-    assert identity_names(labels, ["c/1", "a/1", "c/2"]) == ("", "a", "", "c")
+    assert tuple(identity_names(labels, ["c/1", "a/1", "c/2"])) == ("", "a", "", "c")
     assert identity_names(labels, ["c/1", "a/1", "d/2"]) is None
     assert identity_names(labels, ["c/1", "c/2", "c/3"]) is None
     assert identity_names(labels, ["1", "2", "3"]) is None

@@ -118,7 +118,7 @@ def test_read_in_place(tmp_path):
     write_set(ITEMS, tmp_path / "a.tar")
     found = open_labelled(tmp_path / "a.tar")
     assert found.name == "a"
-    assert found.names == ("", "", "3", "", "", "", "", "Zoë B")
+    assert tuple(found.names) == ("", "", "3", "", "", "", "", "Zoë B")
     assert list(found.ids) == ["Zoë B/a b.jpg", "Zoë B/b.jpg", "3/x.y.jpg"]
     again = pickle.loads(pickle.dumps(found)).images
     assert [round(float(again[n].mean())) for n in range(3)] == [10, 60, 110]
