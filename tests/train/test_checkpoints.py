@@ -188,7 +188,7 @@ def test_the_last_few_and_the_best_stay_and_the_best_network_outlives_them(
         seen[step] = {k: v.clone() for k, v in network.backbone.state_dict().items()}
         self.last["holdout"] = {"accuracy": accuracy}
 
-    monkeypatch.setattr(validate.Validator, "look", look)
+    monkeypatch.setattr(validate.PairValidator, "look", look)
     stop_at(made, 5)
     assert names(tmp_path / "run/student") == ["step-00000004"]  # within an epoch, as the best
     manifest = tmp_path / "run/student/checkpoints/step-00000004/manifest.json"
