@@ -13,6 +13,7 @@ from facekd.errors import FacekdError
 if TYPE_CHECKING:
     from facekd.export.gate import Gate
     from facekd.export.outputs import Outputs
+    from facekd.export.quantize import Method
 
 EXAMPLE = """examples:
   facekd-model export student.pt --onnx student.onnx
@@ -32,7 +33,8 @@ _FILES = (
     ("torch-export", ".pt2", "torch.export program"),
     ("safetensors", ".safetensors", "weights, with their description beside them in .json"),
 )
-_CALIBRATION_IMAGES, _METHOD = 512, "percentile"
+_CALIBRATION_IMAGES = 512
+_METHOD: "Method" = "percentile"
 
 
 def add(commands: Commands) -> None:
@@ -47,14 +49,15 @@ def add(commands: Commands) -> None:
             f"--{name}", metavar=f"FILE{suffix}", type=Path, help=f"{what}; ends in {suffix}"
         )
     files.add_argument("--force", action="store_true", help=FORCE_HELP)
-    _add_int8(parser.add_argument_group("INT8").add_argument)
-    _add_gate(parser.add_argument_group("before and after").add_argument)
+    _add_int8(parser.add_argument_group("INT8"))
+    _add_gate(parser.add_argument_group("before and after"))
     add_card_options(parser.add_argument_group("card"))
     add_input_options(parser.add_argument_group("input"))
     parser.set_defaults(work=_export)
 
 
-def _add_int8(add: "argparse._ActionType") -> None:
+def _add_int8(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--calibrate", metavar="SET", help="a .rec file, a folder of NAME/*.jpg, or tar shards")
     add(
         "--calibration-images",
@@ -69,7 +72,8 @@ def _add_int8(add: "argparse._ActionType") -> None:
     )
 
 
-def _add_gate(add: "argparse._ActionType") -> None:
+def _add_gate(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--bench", metavar="NAME", help="pairs to measure on, as in facekd-eval; one bench")
     add("--data", metavar="DIR", help="folder of the benches' files (default: $FACEKD_DATA)")
     add(
@@ -100,7 +104,8 @@ def _export(arguments: argparse.Namespace) -> None:
     if arguments.calibrate:
         images = arguments.calibration_images or _CALIBRATION_IMAGES
         calibration = calibration_set(arguments.calibrate, images, size)
-    method = arguments.calibration_method or _METHOD
+    asked = arguments.calibration_method
+    method: Method = _METHOD if asked is None else asked
     request = Request(calibration, method, gate, licences_of(arguments), measured)
     export(model, outputs, request)
 

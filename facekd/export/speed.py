@@ -1,8 +1,9 @@
 """How long ONNX files take for one image, beside each other."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,8 @@ def latencies(files: Sequence[Path], size: int, seconds: float = SECONDS) -> lis
     options.log_severity_level = 3
     cpu = ["CPUExecutionProvider"]
     sessions = [onnxruntime.InferenceSession(str(f), options, cpu) for f in files]
-    image = {INPUT_NAME: np.random.default_rng(0).uniform(-1, 1, (1, 3, size, size))}
-    image = {name: value.astype(np.float32) for name, value in image.items()}
+    noise = np.random.default_rng(0).uniform(-1, 1, (1, 3, size, size))
+    image = {INPUT_NAME: noise.astype(np.float32)}
     for session in sessions:
         session.run(None, image)
     times: list[list[float]] = []
@@ -40,7 +41,7 @@ def latencies(files: Sequence[Path], size: int, seconds: float = SECONDS) -> lis
     return [float(median) for median in np.median(times, axis=0)]
 
 
-def _seconds(session: "onnxruntime.InferenceSession", image: dict[str, object]) -> float:  # noqa: F821
+def _seconds(session: Any, image: Mapping[str, Any]) -> float:
     start = time.perf_counter()
     session.run(None, image)
     return time.perf_counter() - start

@@ -27,7 +27,7 @@ def test_int8_loses_at_most_half_a_point_and_is_a_third_of_the_size(data_dir, tm
     assert main(["export", str(source), *files, *calibrate, *gate]) == 0
     printed = capsys.readouterr().out
     print(printed)
-    assert re.search(r"lfw +teacher \(PyTorch\) +99.30 ±", printed)
+    assert re.search(r"lfw +teacher \(PyTorch\) +99.28 ±", printed)
     assert re.search(r"teacher.int8.onnx changes accuracy by .* 0.5 are allowed", printed)
     for far in FARS:
         assert f"TAR at {far_name(far)}" in printed
