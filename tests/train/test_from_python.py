@@ -74,7 +74,7 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path, teacher):
 def test_a_teacher_is_a_file(tmp_path, teacher):
     with pytest.raises(FacekdError, match="the teacher is a FaceModel; give its file"):
         distill(facekd.load_model(teacher), tmp_path / "run")
-    with pytest.raises(FacekdError, match="gone.onnx"):
+    with pytest.raises(FacekdError, match=r"gone\.onnx"):
         distill("gone.onnx", tmp_path / "run")
 
 
