@@ -13,6 +13,7 @@ from .folder import UNKNOWN_SUFFIX
 from .images import Encoded
 from .label_vectors import Vector
 from .labelled import LabelledImages, RecordImages
+from .texts import Digits
 
 Int64s = NDArray[np.int64]
 
@@ -63,6 +64,7 @@ class Items(Sequence[Item]):
         self.source = source
         self._rows, self._keys = rows, keys
         self._label_digits = len(str(source.labels.max()))
+        self._nameless = isinstance(source.ids, Digits)
         self._key_digits = 0 if source.keys is None else len(str(source.keys.max()))
 
     def __len__(self) -> int:
@@ -88,7 +90,7 @@ class Items(Sequence[Item]):
         label = source.labels.item(row)
         key = None if source.keys is None else source.keys.item(row)
         identity, name = self._place(row)
-        if name == str(key):
+        if self._nameless:
             name = f"{key:0{self._key_digits}d}{image_suffix(encoded)}"
         if self._keys is not None:
             key = self._keys.item(i)

@@ -58,7 +58,10 @@ def locked(path: str | Path, waiting: str = "") -> Iterator[bool]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     except OSError as error:
-        raise FacekdError(f"cannot write {path}: {error.strerror or error}.") from error
+        reason = error.strerror or error
+        raise FacekdError(
+            f"cannot write {path.name} to the folder {path.parent}: {reason}."
+        ) from error
     with file:
         try:
             mine = lock(file.fileno())

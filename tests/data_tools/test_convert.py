@@ -117,6 +117,13 @@ NAMES = st.text(
 ).filter(lambda text: "/" not in text and "\\" not in text and text not in (".", ".."))
 
 
+def test_a_name_that_is_its_record_number_stays(tmp_path):
+    write_set([Item("a", "x.jpg", 0, JPEG), Item("a", "2", 0, JPEG)], tmp_path / "a.rec")
+    assert [item.name for item in content(tmp_path / "a.rec")] == ["x.jpg", "2"]
+    convert(tmp_path / "a.rec", tmp_path / "b.tar")
+    assert [item.name for item in content(tmp_path / "b.tar")] == ["x.jpg", "2"]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     people=st.dictionaries(
