@@ -125,12 +125,14 @@ def test_an_image_costs_some_tens_of_bytes(tmp_path, kind, most):
     if kind == "bare":
         (tmp_path / "a.lst").unlink()
     open_labelled(path)  # what is imported and allocated once
-    tracemalloc.start()
-    found = open_labelled(path)
-    held = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
+    held = []
+    for _ in range(3):  # Python's table of interned names, of any size, may grow in one of them
+        tracemalloc.start()
+        found = open_labelled(path)
+        held.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
     assert len(found.images) == count
-    assert held < most * count + 50_000
+    assert min(held) < most * count + 50_000
 
 
 @pytest.mark.data
