@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..errors import FacekdError
+from .columns import Int64s
 from .pairs import FOLDS, Images, PairSet
 
 _DENSE = 8  # below so many possible pairs for one wanted, they are numbered instead of tried
-
-Int64s = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

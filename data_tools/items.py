@@ -6,16 +6,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import FacekdError
+from .columns import Int64s
 from .folder import UNKNOWN_SUFFIX
 from .images import Encoded
 from .label_vectors import Vector
 from .labelled import LabelledImages, RecordImages
 from .texts import Digits
-
-Int64s = NDArray[np.int64]
 
 _MAGIC = (
     (b"\xff\xd8", ".jpg"),

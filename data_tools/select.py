@@ -4,11 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import FacekdError
-
-Int64s = NDArray[np.int64]
+from .columns import Int64s
 
 
 def split(

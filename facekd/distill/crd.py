@@ -222,8 +222,8 @@ def crdth(
     The weights are those of the authors' command for CIFAR-100 (`crdth`: gamma 0.9, alpha 1, beta
     0.8, delta 0.02); their code multiplies by beta what it divided by beta, so delta counts whole.
     """
-    specs = crd(
-        classification, alpha, beta, temperature, scale, memory, negatives, shared, **margin
-    )
-    _, soft, _ = specs
-    return [*specs, {**soft, "weight": delta, "head": "teacher"}]
+    soft = soft_settings(temperature, scale, margin)
+    return [
+        *crd(classification, alpha, beta, temperature, scale, memory, negatives, shared, **margin),
+        term_spec("kd", delta, head="teacher", **soft),
+    ]
