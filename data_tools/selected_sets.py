@@ -10,9 +10,10 @@ import numpy as np
 
 from ..errors import FacekdError
 from ..files import write_text
+from .columns import Int64s
 from .items import Item, Items
 from .labelled import LabelledImages
-from .select import Int64s, Joined, join
+from .select import Joined, join
 from .staging import check_place, publish_folder, staging
 from .writers import SetKind, write_set
 
